@@ -1,0 +1,97 @@
+"""Every error that Tacita raises, as one tree.
+
+    TacitaError
+    ├── UsageError            the caller's mistake; nothing was sent, every party is usable
+    │   ├── EncodingError         a value has no fixed-point form (non-finite, too large, …)
+    │   ├── HoldersError          who holds the shares: too few, twice the same, or mixed
+    │   ├── PrecisionError        operands of different fixed precision
+    │   ├── ShapeError            shapes that do not fit the operation
+    │   ├── MissingDealerError    the operation needs a crypto provider and has none
+    │   ├── UnsupportedOperation  an operation that has no protocol
+    │   ├── PrivateValueError     a private value where Python needs a public one
+    │   └── DataError             a data file that is missing, cut or altered
+    ├── BoundExceeded         checked mode found a value outside its declared bound
+    ├── PeerError             another role of the session
+    │   ├── PeerTimeout           it did not answer within the limit
+    │   ├── PeerFailed            it stopped with an error of its own
+    │   └── SessionClosed         the session has ended; share the data again
+    └── MaterialError         dealt correlated randomness
+        ├── MaskReused            a one-time mask or stream was asked for twice
+        └── MaterialMismatch      what was dealt does not fit the instruction
+
+Messages carry names, shapes, indices and ids, never values, shares or keys.
+"""
+
+from __future__ import annotations
+
+
+class TacitaError(Exception):
+    """The root of the tree."""
+
+
+class UsageError(TacitaError):
+    """The caller's mistake; nothing was sent to any party."""
+
+
+class EncodingError(UsageError, ValueError):
+    """A value has no fixed-point form at the wanted precision."""
+
+
+class HoldersError(UsageError, ValueError):
+    """The holders of shares are too few, repeated, or differ between operands."""
+
+
+class PrecisionError(UsageError, ValueError):
+    """Operands were encoded with different fixed precisions."""
+
+
+class ShapeError(UsageError, ValueError):
+    """Shapes that do not fit the operation."""
+
+
+class MissingDealerError(UsageError):
+    """The operation needs correlated randomness and the tensor has no crypto provider."""
+
+
+class UnsupportedOperation(UsageError, NotImplementedError):
+    """The operation has no protocol."""
+
+
+class PrivateValueError(UsageError, TypeError):
+    """A private value was used where Python needs to see the value itself."""
+
+
+class DataError(UsageError):
+    """A data file is missing, cut, altered or cannot be fetched."""
+
+
+class BoundExceeded(TacitaError):
+    """Checked mode found a value outside the bound that a protocol relies on."""
+
+
+class PeerError(TacitaError):
+    """Another role of the session failed."""
+
+
+class PeerTimeout(PeerError):
+    """A role did not answer within the limit."""
+
+
+class PeerFailed(PeerError):
+    """A role stopped with an error of its own."""
+
+
+class SessionClosed(PeerError):
+    """The session has ended."""
+
+
+class MaterialError(TacitaError):
+    """Dealt correlated randomness was misused or does not fit."""
+
+
+class MaskReused(MaterialError):
+    """A one-time mask or pseudo-random stream was asked for twice."""
+
+
+class MaterialMismatch(MaterialError):
+    """What the dealer sent does not fit the instruction at hand."""
