@@ -1,0 +1,79 @@
+"""Building programs: handles on wires, and where instructions go.
+
+A `Builder` takes instructions one at a time. `runtime.Session` sends them to the parties and the
+dealer; `runtime.PlainRun` runs their `plain` reading. What decides on instructions (the aten
+table) is written once, against this interface.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tacita.program.instruction import Instruction
+from tacita.program.wire import Wire
+
+
+class Handle:
+    """A reference to a wire; when the last one goes, the wire is forgotten everywhere.
+
+    base: the handle of which this one is a view, if any: a mask on the base serves the view.
+    public: True for a constant that every role holds.
+    """
+
+    __slots__ = ("__weakref__", "_masked", "base", "builder", "public", "wire")
+
+    def __init__(
+        self, builder: Builder, wire: Wire, *, base: Handle | None = None, public: bool = False
+    ) -> None:
+        self.builder = builder
+        self.wire = wire
+        self.base = base
+        self.public = public
+        self._masked = False
+        weakref.finalize(self, builder.forget, wire.id).atexit = False
+
+    @property
+    def masked(self) -> bool:
+        return self._masked or (self.base is not None and self.base.masked)
+
+    def mark_masked(self) -> None:
+        self._masked = True
+
+    @property
+    def mask_target(self) -> Handle:
+        """What to mask when this needs a mask: the source of a view that shows all of it."""
+        if self.base is not None and self.base.wire.size == self.wire.size:
+            return self.base.mask_target
+        return self
+
+
+class Builder(Protocol):
+    """Takes instructions in order; errors of the caller's are raised before anything is sent."""
+
+    checked: bool
+
+    def new_id(self) -> int:
+        """A wire number never used before."""
+        ...
+
+    def emit(self, instruction: Instruction) -> None: ...
+
+    def constant(self, values: NDArray[np.uint64], scale: int, bound: int | None) -> Handle:
+        """A public tensor of ring elements."""
+        ...
+
+    def mask(self, handles: Sequence[Handle], what: str) -> None:
+        """Sees to it that all handles are masked, in at most one round.
+
+        Raises MissingDealerError, naming `what`, where there is no dealer.
+        """
+        ...
+
+    def forget(self, wire: int) -> None:
+        """Called when nobody holds the wire any more; may be called from any thread."""
+        ...

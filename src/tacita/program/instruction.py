@@ -1,0 +1,42 @@
+"""Instructions: one protocol each, in four readings.
+
+A concrete instruction is a frozen msgspec struct in a file of `protocols/`. Its fields are public
+and travel to every role; private data never stands in an instruction.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from tacita.program.cost import Cost
+from tacita.program.readings import Dealing, Evaluating, PlainMachine, Steps
+
+
+class Instruction(msgspec.Struct, frozen=True, tag=True):
+    """One protocol over wires.
+
+    plain: the same arithmetic on the ring values in the clear.
+    deal: what the dealer draws and sends; draws in the same order as `evaluate`.
+    evaluate: one party's work, a generator of rounds.
+    cost: from the instruction's own shapes; tests hold it against what is measured.
+    """
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        raise NotImplementedError
+
+    @property
+    def writes(self) -> tuple[int, ...]:
+        raise NotImplementedError
+
+    def plain(self, machine: PlainMachine) -> None:
+        raise NotImplementedError
+
+    def deal(self, dealer: Dealing) -> None:
+        raise NotImplementedError
+
+    def evaluate(self, party: Evaluating) -> Steps:
+        raise NotImplementedError
+
+    def cost(self) -> Cost:
+        raise NotImplementedError

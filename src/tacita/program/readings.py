@@ -1,0 +1,159 @@
+"""What a protocol may ask of whoever reads its instruction: the plain machine, dealer or party.
+
+The readings of an instruction are written against these three interfaces; `runtime/` provides
+them. A party's reading is a generator: it yields the openings of one round as a list and is sent
+the list of opened values. It does no I/O, so a runner can merge the rounds of several readings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tacita.errors import MaskReused
+from tacita.ring.planes import Layout
+
+Array = NDArray[np.uint64]
+View = Callable[[Array], Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """One party's summand of a value to be opened, and how the summands are joined.
+
+    Made by `Mask.hide` and `BitMask.hide`, and by `reveal_bits` where an output is meant to be
+    seen; nothing else opens anything.
+    """
+
+    summand: Array
+    boolean: bool = False
+
+
+Round = list[Opening]
+Steps = Generator[Round, list[Array], None]
+
+
+class Mask:
+    """One party's share of a uniform mask that the dealer knows; it hides one value, once."""
+
+    __slots__ = ("share", "_used")
+
+    def __init__(self, share: Array) -> None:
+        self.share = share
+        self._used = False
+
+    def _spend(self) -> None:
+        if self._used:
+            raise MaskReused("a mask hides one value, once; draw another")
+        self._used = True
+
+    def hide(self, value: Array) -> Opening:
+        """The summand of value + mask in Z_2^64: uniform, whatever the value."""
+        self._spend()
+        return Opening(np.add(value, self.share))
+
+
+class BitMask(Mask):
+    """As Mask, for planes of bits under XOR."""
+
+    __slots__ = ()
+
+    def hide(self, value: Array) -> Opening:
+        """The summand of value XOR mask: uniform, whatever the value."""
+        self._spend()
+        return Opening(np.bitwise_xor(value, self.share), boolean=True)
+
+
+def reveal_bits(value: Array) -> Opening:
+    """Opens XOR-shared planes as they are: for an output that every party is meant to learn."""
+    return Opening(value, boolean=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """A wire after its opening: x + r, public between the parties, and this party's share of r."""
+
+    opened: Array
+    mask_share: Array
+
+    def map(self, view: View) -> Masked:
+        return Masked(view(self.opened), view(self.mask_share))
+
+
+class PlainMachine(Protocol):
+    """Runs programs on the ring values themselves: for tests and accuracy previews."""
+
+    def value(self, wire: int) -> Array: ...
+    def write(self, wire: int, value: Array) -> None: ...
+
+    def fail(self, wire: int, message: str) -> None:
+        """Marks a wire as unusable; reading it raises."""
+        ...
+
+
+class Dealing(Protocol):
+    """The dealer: it knows masks, and sends corrections to the last party."""
+
+    def branch(self, number: int) -> Dealing:
+        """A dealer with a stream of its own, for a part that runs side by side with others."""
+        ...
+
+    def mask_of(self, wire: int) -> Array: ...
+    def write_mask(self, wire: int, mask: Array) -> None: ...
+    def alias(self, wire: int, base: int, view: View) -> None: ...
+
+    def mask(self, shape: tuple[int, ...]) -> Array:
+        """Draws what every party draws with `Evaluating.mask`; returns the sum."""
+        ...
+
+    def mask_bits(self, layout: Layout, planes: int) -> Array: ...
+
+    def deal(self, shape: tuple[int, ...], fill: Callable[[Array], None]) -> None:
+        """Shares a value additively. `fill(into)` turns the other parties' sum into
+        value - sum, the last party's correction, in place."""
+        ...
+
+    def deal_bits(self, layout: Layout, planes: int, fill: Callable[[Array], None]) -> None:
+        """Shares planes under XOR. `fill(into)` XORs the value into `into`, in place."""
+        ...
+
+
+class Evaluating(Protocol):
+    """One computing party."""
+
+    @property
+    def first(self) -> bool:
+        """True for the one party that adds public constants."""
+        ...
+
+    def branch(self, number: int) -> Evaluating:
+        """This party with a stream of its own; see `Dealing.branch`. Numbers 1 to 255, once each."""
+        ...
+
+    def share(self, wire: int) -> Array: ...
+    def public(self, wire: int) -> Array: ...
+    def write(self, wire: int, share: Array) -> None: ...
+    def masked(self, wire: int) -> Masked: ...
+    def write_masked(self, wire: int, masked: Masked) -> None: ...
+    def alias(self, wire: int, base: int, view: View) -> None: ...
+    def mask(self, shape: tuple[int, ...]) -> Mask: ...
+    def mask_bits(self, layout: Layout, planes: int) -> BitMask: ...
+    def dealt(self, shape: tuple[int, ...]) -> Array: ...
+    def dealt_bits(self, layout: Layout, planes: int) -> Array: ...
+
+    def fail(self, wire: int, message: str) -> None:
+        """Marks a wire as unusable, at every party alike; reading it raises."""
+        ...
+
+
+def subtract_from(value: Array) -> Callable[[Array], None]:
+    """The `fill` of `Dealing.deal` for a value that is there already."""
+
+    def fill(into: Array) -> None:
+        np.subtract(value, into, out=into)
+
+    return fill
