@@ -1,0 +1,63 @@
+"""Protocols, one a file, each in four readings; and the list of instructions that may be sent."""
+
+from tacita.protocols.boundary import Constant, Forget, Input, Reveal
+from tacita.protocols.check import WithinBound
+from tacita.protocols.compare import NonNegative
+from tacita.protocols.equal import Zero
+from tacita.protocols.extremum import Extremum
+from tacita.protocols.linear import Combine, Concatenate, PublicProduct, Sum
+from tacita.protocols.mask import MaskWires
+from tacita.protocols.product import Product
+from tacita.protocols.relu import ReLU
+from tacita.protocols.truncate import Truncate
+from tacita.protocols.views import Expand, Gather, Permute, Reshape, Slice
+
+# What a role decodes: an instruction that is not listed here is refused.
+AnyInstruction = (
+    Combine
+    | Concatenate
+    | Constant
+    | Expand
+    | Extremum
+    | Forget
+    | Gather
+    | Input
+    | MaskWires
+    | NonNegative
+    | Permute
+    | Product
+    | PublicProduct
+    | ReLU
+    | Reshape
+    | Reveal
+    | Slice
+    | Sum
+    | Truncate
+    | WithinBound
+    | Zero
+)
+
+__all__ = [
+    "AnyInstruction",
+    "Combine",
+    "Concatenate",
+    "Constant",
+    "Expand",
+    "Extremum",
+    "Forget",
+    "Gather",
+    "Input",
+    "MaskWires",
+    "NonNegative",
+    "Permute",
+    "Product",
+    "PublicProduct",
+    "ReLU",
+    "Reshape",
+    "Reveal",
+    "Slice",
+    "Sum",
+    "Truncate",
+    "WithinBound",
+    "Zero",
+]

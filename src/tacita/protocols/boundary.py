@@ -1,0 +1,90 @@
+"""Where values enter and leave a program: shared inputs, public constants, reveals, forgetting."""
+
+from __future__ import annotations
+
+from tacita.program.cost import Cost
+from tacita.program.instruction import Instruction
+from tacita.program.readings import Dealing, Evaluating, PlainMachine, Steps
+
+
+class Boundary(Instruction, frozen=True, tag=True):
+    """An instruction whose data travels beside it, between the user and the roles."""
+
+    def deal(self, dealer: Dealing) -> None:
+        pass
+
+    def evaluate(self, party: Evaluating) -> Steps:
+        return
+        yield
+
+    def plain(self, machine: PlainMachine) -> None:
+        pass
+
+    def cost(self) -> Cost:
+        return Cost()
+
+
+class Input(Boundary, frozen=True, tag=True):
+    """A private value arrives: each party is handed its own share beside the instruction.
+
+    The owner draws all shares but the last from a cryptographic generator, so any n-1 of them are
+    uniform. The dealer is handed nothing.
+    """
+
+    out: int
+    shape: tuple[int, ...]
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def writes(self) -> tuple[int, ...]:
+        return (self.out,)
+
+
+class Constant(Boundary, frozen=True, tag=True):
+    """A public tensor arrives at every role; as a sharing, the first party holds all of it."""
+
+    out: int
+    shape: tuple[int, ...]
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def writes(self) -> tuple[int, ...]:
+        return (self.out,)
+
+
+class Reveal(Boundary, frozen=True, tag=True):
+    """Every party sends its share to the user, and to nobody else.
+
+    The shares of a wire are uniform but for their sum, since every protocol that writes a wire
+    ends with freshly dealt shares or a linear map of such; so the user learns the sum alone.
+    """
+
+    x: int
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        return (self.x,)
+
+    @property
+    def writes(self) -> tuple[int, ...]:
+        return ()
+
+
+class Forget(Boundary, frozen=True, tag=True):
+    """Wires that nobody holds any more."""
+
+    wires: tuple[int, ...]
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def writes(self) -> tuple[int, ...]:
+        return ()
