@@ -1,0 +1,102 @@
+"""Pseudo-random streams that two roles share, each block of which is drawn once.
+
+A party and the dealer share a key from the operating system's generator. An instruction has a
+stream of its own: AES-128 in counter mode with the instruction's number as the nonce. Streams open
+in ascending order only, and a stream only moves forward, so no block can be drawn twice for two
+purposes: both ends check it without talking.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tacita.errors import MaskReused
+from tacita.ring import kernels
+
+Array = NDArray[np.uint64]
+KEY_BYTES = 16
+BRANCHES = 256
+WORDS_PER_BLOCK = 2
+
+
+def fresh_key() -> bytes:
+    """A key from the operating system's generator."""
+    return os.urandom(KEY_BYTES)
+
+
+class Stream:
+    """The stream of one instruction (or a branch of it) under one key; draws move it forward."""
+
+    __slots__ = ("_block", "_key", "_nonce")
+
+    def __init__(self, key: bytes, nonce: int) -> None:
+        self._key = key
+        self._nonce = nonce
+        self._block = 0
+
+    def draw(self, shape: tuple[int, ...]) -> Array:
+        """Uniform ring elements, or planes of uniform bits."""
+        out = np.empty(shape, np.uint64)
+        kernels.aes_ctr(self._key, self._nonce, self._advance(out.size), out)
+        return out
+
+    def add_to(self, out: Array) -> None:
+        """out += a draw of its shape, in Z_2^64."""
+        kernels.aes_ctr_add(self._key, self._nonce, self._advance(out.size), out)
+
+    def xor_to(self, out: Array) -> None:
+        """out ^= a draw of its shape."""
+        kernels.aes_ctr_xor(self._key, self._nonce, self._advance(out.size), out)
+
+    def _advance(self, words: int) -> int:
+        block = self._block
+        self._block += -(-words // WORDS_PER_BLOCK)
+        return block
+
+
+class StreamKey:
+    """A key and the streams it has opened; each (instruction, branch) opens once, in order."""
+
+    __slots__ = ("_key", "_last")
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != KEY_BYTES:
+            raise ValueError(f"a stream key has {KEY_BYTES} bytes, not {len(key)}")
+        self._key = key
+        self._last = -1
+
+    def __repr__(self) -> str:
+        return "StreamKey(hidden)"
+
+    def open(self, number: int, branch: int = 0) -> Stream:
+        """The stream of instruction `number`; numbers ascend, and branches within a number."""
+        if not 0 <= branch < BRANCHES or not 0 <= number < 1 << 56:
+            raise ValueError(f"no stream has number {number}, branch {branch}")
+        nonce = number * BRANCHES + branch
+        if nonce <= self._last:
+            raise MaskReused(f"stream {number}.{branch} was opened before, or a later one was")
+        self._last = nonce
+        return Stream(self._key, nonce)
+
+
+class SharingSource:
+    """One-time shares for whoever owns an input, from a key of the owner's own."""
+
+    def __init__(self) -> None:
+        self._key = StreamKey(fresh_key())
+        self._inputs = 0
+
+    def split(self, values: Array, parties: int) -> list[Array]:
+        """`parties` arrays that sum to `values`; any parties - 1 of them are uniform."""
+        stream = self._key.open(self._inputs)
+        self._inputs += 1
+        shares = [stream.draw(values.shape) for _ in range(parties - 1)]
+        last = values.copy()
+        for share in shares:
+            np.subtract(last, share, out=last)
+        return [*shares, last]
+
+

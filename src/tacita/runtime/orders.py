@@ -1,0 +1,38 @@
+"""What the user's side sends to every role: an instruction, its number, and wires to forget."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tacita.protocols import AnyInstruction
+
+LARGEST_ORDER = 64 << 20  # bytes; an order names public things, and indices of a gather
+
+
+class Order(msgspec.Struct, frozen=True, array_like=True):
+    """One instruction; numbers ascend, the same for all roles."""
+
+    number: int
+    instruction: AnyInstruction
+    forget: tuple[int, ...] = ()
+
+
+class Dealt(msgspec.Struct, frozen=True, array_like=True):
+    """The header of a dealer's material: for which order, and how many arrays for each branch."""
+
+    number: int
+    counts: dict[int, int]
+
+
+class Turn(msgspec.Struct, frozen=True, array_like=True):
+    """The header of an opening: for which order, and the how-manieth round of it."""
+
+    number: int
+    round: int
+
+
+_encoder = msgspec.msgpack.Encoder()
+encode = _encoder.encode
+decode_order = msgspec.msgpack.Decoder(Order).decode
+decode_dealt = msgspec.msgpack.Decoder(Dealt).decode
+decode_turn = msgspec.msgpack.Decoder(Turn).decode

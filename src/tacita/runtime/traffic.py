@@ -1,0 +1,60 @@
+"""What a stretch of work cost: rounds and bytes, as counted by the transport."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tacita.runtime.session import USER, Session
+
+
+@dataclass
+class Traffic:
+    """rounds: openings that waited for each other.
+    online_bytes: what a party sent to its peers (the most, over the parties).
+    dealt_bytes: what the dealer sent to the last party.
+    seed_bytes: what the dealer sent to all other parties together.
+    input_bytes: shares and public constants from the user's side to a party (the most).
+    """
+
+    rounds: int = 0
+    online_bytes: int = 0
+    dealt_bytes: int = 0
+    seed_bytes: int = 0
+    input_bytes: int = 0
+
+    def __sub__(self, other: Traffic) -> Traffic:
+        return Traffic(
+            *(getattr(self, name) - getattr(other, name) for name in self.__dataclass_fields__)
+        )
+
+
+def counted(session: Session) -> Traffic:
+    """All traffic of a session so far, once every role has caught up."""
+    session.settle()
+    network, holders, dealer = session.network, session.holders, session.dealer
+
+    def sent(sender: str, receiver: str) -> int:
+        return network.channel(sender, receiver).sent_bytes
+
+    return Traffic(
+        rounds=session.parties[0].rounds,
+        online_bytes=max(sum(sent(a, b) for b in holders if b != a) for a in holders),
+        dealt_bytes=sent(dealer, holders[-1]) if dealer is not None else 0,
+        seed_bytes=sum(sent(dealer, each) for each in holders[:-1]) if dealer is not None else 0,
+        input_bytes=max(sent(USER, each) for each in holders),
+    )
+
+
+@contextmanager
+def measured(session: Session) -> Iterator[Traffic]:
+    """with measured(session) as traffic: …; traffic is filled in at the end."""
+    before = counted(session)
+    traffic = Traffic()
+    try:
+        yield traffic
+    finally:
+        difference = counted(session) - before
+        for name in traffic.__dataclass_fields__:
+            setattr(traffic, name, getattr(difference, name))

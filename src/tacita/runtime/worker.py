@@ -1,0 +1,121 @@
+"""Workers: named places that hold shares or plain tensors, here as threads of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from tacita.errors import HoldersError, UsageError
+from tacita.runtime.session import Session
+from tacita.runtime.traffic import Traffic, measured
+
+PROTOCOLS = ("tables",)
+
+
+class VirtualWorker:
+    """A worker in this process, named by `id`.
+
+    hook: accepted as PySyft's users pass it; not needed.
+    """
+
+    def __init__(self, hook: Any = None, id: str = "worker") -> None:
+        if not isinstance(id, str) or not id:
+            raise UsageError(f"a worker's id is a non-empty string, not {id!r}")
+        self.id = id
+        self.hook = hook
+        self._objects: dict[int, np.ndarray] = {}
+        self._object_ids = count(1)
+        self._sessions: dict[tuple[object, ...], Session] = {}
+        self._lock = Lock()
+
+    def __repr__(self) -> str:
+        return f"VirtualWorker(id={self.id!r})"
+
+    def put(self, array: np.ndarray) -> int:
+        """Stores a plain array; returns its number here."""
+        number = next(self._object_ids)
+        self._objects[number] = array.copy()
+        return number
+
+    def take(self, number: int) -> np.ndarray:
+        """Hands a stored array back and forgets it."""
+        try:
+            return self._objects.pop(number)
+        except KeyError:
+            raise UsageError(
+                f"{self.id} has no object {number}: it was taken back already"
+            ) from None
+
+    def clear_objects(self) -> None:
+        """Forgets plain arrays and ends the sessions that start with this worker."""
+        self._objects.clear()
+        with self._lock:
+            for session in self._sessions.values():
+                session.close()
+            self._sessions.clear()
+
+
+def session_for(
+    holders: Sequence[VirtualWorker],
+    dealer: VirtualWorker | None,
+    *,
+    protocol: str = "tables",
+    checked: bool = False,
+) -> Session:
+    """The session of these holders and this dealer, in this order; opened at first use.
+
+    Raises HoldersError where they cannot hold shares together, UsageError for a protocol that
+    does not exist.
+    """
+    validate(holders, dealer, protocol)
+    key = (*(id(each) for each in holders), id(dealer), protocol, checked)
+    owner = holders[0]
+    with owner._lock:
+        session = owner._sessions.get(key)
+        if session is None or not session.usable:
+            session = Session(
+                [each.id for each in holders],
+                dealer.id if dealer is not None else None,
+                protocol=protocol,
+                checked=checked,
+            )
+            owner._sessions[key] = session
+        return session
+
+
+def validate(
+    holders: Sequence[VirtualWorker], dealer: VirtualWorker | None, protocol: str
+) -> None:
+    for each in (*holders, *([dealer] if dealer is not None else [])):
+        if not isinstance(each, VirtualWorker):
+            raise HoldersError(f"shares are held by workers, not by {type(each).__name__}")
+    names = [each.id for each in holders]
+    if len(names) < 2:
+        raise HoldersError(
+            f"sharing takes two holders or more, not {names}: one holder alone would see the value"
+        )
+    if len(set(names)) < len(names):
+        raise HoldersError(f"the holders {names} name a worker twice: it would see the value")
+    if dealer is not None and dealer.id in names:
+        raise HoldersError(
+            f"{dealer.id} cannot be crypto provider and holder at once: it would know the masks"
+        )
+    if protocol not in PROTOCOLS:
+        raise UsageError(f"no protocol {protocol!r}; there is {', '.join(PROTOCOLS)}")
+
+
+@contextmanager
+def measure(
+    *holders: VirtualWorker, crypto_provider: VirtualWorker | None = None, checked: bool = False
+) -> Iterator[Traffic]:
+    """with measure(alice, bob, crypto_provider=dealer) as traffic: …
+
+    Counts rounds and bytes of the session of these workers; filled in when the block ends.
+    """
+    with measured(session_for(holders, crypto_provider, checked=checked)) as traffic:
+        yield traffic
