@@ -1,0 +1,1 @@
+"""Benchmarks. Each one prints its figures and writes bench/results/<name>.json."""

@@ -1,0 +1,9 @@
+// The extension module tacita.ring._kernels. Its typed face is src/tacita/ring/kernels.py.
+#include "bindings.hpp"
+
+NB_MODULE(_kernels, m) {
+    tacita::bind_ring(m);
+    tacita::bind_planes(m);
+    tacita::bind_gates(m);
+    tacita::bind_pool(m);
+}

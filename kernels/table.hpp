@@ -1,0 +1,100 @@
+// The interface between the bindings and the dispatch paths: one table of functions for each path.
+//
+// Every function here is branch-free and index-free in the data: time depends on shapes and on
+// public parameters only. Arguments have been checked by the bindings; nothing is checked again.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tacita {
+
+using u64 = std::uint64_t;
+using u8 = std::uint8_t;
+using std::ptrdiff_t;
+using std::size_t;
+
+// A matrix in memory; strides in elements, of either sign, or 0.
+struct Matrix {
+    const u64* data;
+    ptrdiff_t row, column;
+};
+
+// The divisor of a truncation: x div d for every 64-bit x, without a division.
+// d = 2^shift: x >> shift. Otherwise q = high64(multiplier·x); (q + ((x − q) >> 1)) >> shift, the
+// 65-bit reciprocal of Granlund and Montgomery (1994), figure 4.1.
+struct Divisor {
+    u64 multiplier;
+    int shift;
+    bool power;
+};
+
+// n bit-sliced elements: `blocks` blocks of 64·width elements, width in {1, 2, 4, 8}.
+struct Sliced {
+    size_t blocks;
+    int width;
+};
+
+// How the sizes of an AND tree's level group its nodes. `size` entries of 1 … MAX_FAN.
+constexpr int MAX_FAN = 9;
+constexpr int MAX_CHUNK = 8;
+struct Groups {
+    const int* fan;
+    int size, nodes;
+    bool order;
+};
+
+struct Chunks {
+    const int* bits;  // the most significant chunk first
+    int size, planes, entries;
+};
+
+// Words of scratch that `matmul` needs, whatever the shapes.
+constexpr size_t MATMUL_WORKSPACE = size_t{1} << 18;
+
+struct Table {
+    const char* name;
+
+    // out[i·out_row + j·out_column] ± = a[m, k] · b[k, n]; `scratch` is 64-byte aligned.
+    void (*matmul)(u64* out, ptrdiff_t out_row, ptrdiff_t out_column, Matrix a, Matrix b,
+                   size_t m, size_t n, size_t k, bool negate, u64* scratch);
+    // Multiply-adds that the path's innermost step does with its operands in registers.
+    size_t (*multiply_peak)(size_t steps);
+    void (*product)(u64* out, const u64* a, const u64* b, size_t n, bool negate);
+
+    void (*to_planes)(const u64* values, size_t n, int low, int count, Sliced shape, u64* planes);
+    void (*pack_bits)(const u8* bits, size_t n, u64* words, size_t count);
+    void (*unpack_bits)(const u64* words, size_t n, u8* bits);
+
+    void (*one_hot)(const u64* planes, Sliced shape, Chunks chunks, u64* into);
+    void (*lookup)(const u64* index, const u64* hot, Sliced shape, Chunks chunks, bool order,
+                   u64* nodes);
+    void (*xor_products)(const u64* masks, Sliced shape, Groups groups, size_t products,
+                         u64* into);
+    void (*fan_in)(const u64* opened, const u64* masks, const u64* products, Sliced shape,
+                   Groups groups, size_t product_count, bool first, u64* nodes);
+
+    void (*truncation_correction)(const u64* r, size_t n, Divisor d, u64* into);
+    void (*truncate_share)(const u64* opened, const u64* dealt, size_t n, Divisor d, u64 offset,
+                           bool first, u64* out);
+    void (*relu_correction)(const u64* r, const u64* s, size_t n, Divisor d, u64* into);
+    void (*relu_share)(const u64* opened, const u64* flipped, const u64* dealt, size_t n,
+                       Divisor d, u64 offset, bool first, u64* out);
+    void (*gate_correction)(const u64* r, const u64* s, size_t n, u64* into);
+    void (*gate_share)(const u64* opened, const u64* x, const u64* flipped, const u64* dealt,
+                       size_t n, u64* out);
+    void (*bit_correction)(const u64* s, size_t n, u64* into);
+    void (*bit_share)(const u64* flipped, const u64* dealt, size_t n, bool first, u64* out);
+};
+
+// What to do with the keystream.
+enum class Stream { fill, add, exclusive_or };
+
+// AES-128-CTR: counter block i is nonce ‖ (block + i), both 8 bytes, big-endian. `words` 64-bit
+// words of keystream, from the start of block `block`, go to `out`.
+struct Cipher {
+    const char* name;
+    void (*stream)(const u8* key, u64 nonce, u64 block, u64* out, size_t words, Stream use);
+};
+
+}  // namespace tacita

@@ -1,0 +1,321 @@
+"""Slow, readable twins of every function in `kernels`: same signatures, same results.
+
+They are what the tests compare the native code with, and the shortest exact statement of what each
+kernel computes. They check nothing: bad arguments are the fast kernels' business. `path` is taken
+and ignored, so that a twin can stand in for its kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from numpy.typing import NDArray
+
+U64 = NDArray[np.uint64]
+U8 = NDArray[np.uint8]
+
+ONES = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+
+
+# ---- ring arithmetic ---------------------------------------------------------------------------
+
+
+def matmul_add(out: U64, a: U64, b: U64, *, negate: bool = False, path: str | None = None) -> None:
+    """out += a @ b, or out -= a @ b, mod 2^64; the last two axes are the matrices."""
+    product = (a[..., :, :, None] * b[..., None, :, :]).sum(axis=-2, dtype=np.uint64)
+    out += -product if negate else product
+
+
+def product_add(out: U64, a: U64, b: U64, *, negate: bool = False, path: str | None = None) -> None:
+    """out += a * b, or out -= a * b, element by element."""
+    product = a * b
+    out += -product if negate else product
+
+
+# ---- AES-128 in counter mode -------------------------------------------------------------------
+
+
+def _keystream(key: bytes, nonce: int, block: int, words: int) -> U64:
+    start = nonce.to_bytes(8, "big") + block.to_bytes(8, "big")
+    encryptor = Cipher(algorithms.AES(key), modes.CTR(start)).encryptor()
+    stream = encryptor.update(bytes(-(-words // 2) * 16))
+    return np.frombuffer(stream, dtype="<u8")[:words].astype(np.uint64)
+
+
+def aes_ctr(key: bytes, nonce: int, block: int, out: U64, *, path: str | None = None) -> None:
+    """Fill `out` with the keystream; its first counter block is nonce ‖ block, both big-endian."""
+    out[...] = _keystream(key, nonce, block, out.size).reshape(out.shape)
+
+
+def aes_ctr_add(key: bytes, nonce: int, block: int, out: U64, *, path: str | None = None) -> None:
+    """out += keystream, mod 2^64."""
+    out += _keystream(key, nonce, block, out.size).reshape(out.shape)
+
+
+def aes_ctr_xor(key: bytes, nonce: int, block: int, out: U64, *, path: str | None = None) -> None:
+    """out ^= keystream."""
+    out ^= _keystream(key, nonce, block, out.size).reshape(out.shape)
+
+
+# ---- bit planes --------------------------------------------------------------------------------
+
+
+def pack_bits(bits: U8, width: int, *, path: str | None = None) -> U64:
+    """n bytes (their lowest bits) to one plane, [blocks, 1, width]; padding bits are 0."""
+    blocks = -(-bits.size // (64 * width))
+    padded = np.zeros(blocks * width * 64, dtype=np.uint8)
+    padded[: bits.size] = bits & 1
+    words = np.packbits(padded, bitorder="little").view("<u8").astype(np.uint64)
+    return words.reshape(blocks, 1, width)
+
+
+def unpack_bits(planes: U64, n: int, *, path: str | None = None) -> U8:
+    """The first n elements of one plane as bytes 0 or 1."""
+    octets = np.ascontiguousarray(planes).astype("<u8").reshape(-1).view(np.uint8)
+    return np.unpackbits(octets, bitorder="little")[:n]
+
+
+def to_planes(values: U64, low: int, count: int, width: int, *, path: str | None = None) -> U64:
+    """Plane c holds bit low + c of each value."""
+    blocks = -(-values.size // (64 * width))
+    planes = np.zeros((blocks, count, width), dtype=np.uint64)
+    for c in range(count):
+        bits = (values >> np.uint64(low + c)) & np.uint64(1)
+        planes[:, c : c + 1] = pack_bits(bits.astype(np.uint8), width)
+    return planes
+
+
+# ---- one-hot tables ----------------------------------------------------------------------------
+
+
+def _places(chunks: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """(bits, first plane, first table entry) of each chunk, the most significant first."""
+    plane, entry = sum(chunks), 0
+    for bits in chunks:
+        plane -= bits
+        yield bits, plane, entry
+        entry += 1 << bits
+
+
+def _minterm(planes: U64, first: int, bits: int, value: int) -> U64:
+    """One plane, [blocks, width]: is the chunk at planes first … first+bits-1 equal to `value`?"""
+    equal = np.full_like(planes[:, 0], ONES)
+    for b in range(bits):
+        plane = planes[:, first + b]
+        equal &= plane if value >> b & 1 else ~plane
+    return equal
+
+
+def xor_one_hot(planes: U64, chunks: Sequence[int], into: U64, *, path: str | None = None) -> None:
+    """into[:, offset of chunk + v] ^= [chunk's value == v], for every chunk and every v."""
+    for bits, first, entry in _places(chunks):
+        for value in range(1 << bits):
+            into[:, entry + value] ^= _minterm(planes, first, bits, value)
+
+
+def lookup(
+    index_planes: U64, hot: U64, chunks: Sequence[int], *, order: bool, path: str | None = None
+) -> U64:
+    """A share of e_i = hot_i[x_i], and with `order` of l_i = XOR of hot_i[v] over v > x_i.
+
+    Planes e_0 … e_{m-1} without `order`; e_0 … e_{m-2}, l_0 … l_{m-1} with it.
+    """
+    equal, less = [], []
+    for bits, first, entry in _places(chunks):
+        e, lt = np.zeros_like(hot[:, 0]), np.zeros_like(hot[:, 0])
+        for x in range(1 << bits):
+            here = _minterm(index_planes, first, bits, x)
+            e ^= here & hot[:, entry + x]
+            for v in range(x + 1, 1 << bits):
+                lt ^= here & hot[:, entry + v]
+        equal.append(e)
+        less.append(lt)
+    return np.stack(equal[:-1] + less if order else equal, axis=1)
+
+
+# ---- ANDs of many inputs -----------------------------------------------------------------------
+
+
+def _groups(fan: Sequence[int], order: bool) -> Iterator[tuple[range, list[int]]]:
+    """(nodes, those of them whose e is used) of each group."""
+    start = 0
+    for q, size in enumerate(fan):
+        nodes = range(start, start + size)
+        last = order and q == len(fan) - 1
+        yield nodes, list(nodes)[: size - 1 if last else size]
+        start += size
+
+
+def _terms(fan: Sequence[int], order: bool) -> Iterator[tuple[int | None, list[int]]]:
+    """The products in their order: (j or None, S) stands for [λ_j ∧] the AND of α_i over S."""
+    for nodes, used in _groups(fan, order):
+        for subset in range(1 << len(used)):
+            if subset.bit_count() >= 2:
+                yield None, [i for b, i in enumerate(used) if subset >> b & 1]
+        if order:
+            for j in range(1, len(nodes)):
+                for subset in range(1, 1 << j):
+                    yield nodes[j], [i for b, i in enumerate(nodes[:j]) if subset >> b & 1]
+
+
+def product_count(fan: Sequence[int], order: bool) -> int:
+    """How many products `xor_products` makes: Q."""
+    return sum(1 for _ in _terms(fan, order))
+
+
+def xor_products(
+    masks: U64, fan: Sequence[int], *, order: bool, into: U64, path: str | None = None
+) -> None:
+    """into[:, q] ^= the q-th product of the masks that one level of the tree needs."""
+    nodes = sum(fan)
+    for q, (j, subset) in enumerate(_terms(fan, order)):
+        factors = subset if j is None else [*subset, nodes - 1 + j]
+        into[:, q] ^= np.bitwise_and.reduce(masks[:, factors], axis=1)
+
+
+def fan_in(
+    opened: U64,
+    masks: U64,
+    products: U64,
+    fan: Sequence[int],
+    *,
+    order: bool,
+    first: bool,
+    path: str | None = None,
+) -> U64:
+    """One level of a tree of ANDs, from opened inputs and shares of masks and their products.
+
+    A group's E' is the AND of its e; its L' is the XOR over j of l_j AND the e before it.
+    """
+    nodes = sum(fan)
+    one = np.full_like(opened[:, 0], ONES if first else 0)
+    shares: dict[tuple[int | None, tuple[int, ...]], U64] = {(None, ()): one}
+    for i in range(nodes - 1 if order else nodes):
+        shares[None, (i,)] = masks[:, i]
+    if order:
+        for j in range(nodes):
+            shares[j, ()] = masks[:, nodes - 1 + j]
+    for q, (factor, subset) in enumerate(_terms(fan, order)):
+        shares[factor, tuple(subset)] = products[:, q]
+
+    def expand(j: int | None, used: Sequence[int]) -> U64:
+        """Share of (λ_j or 1) ∧ AND of (ê_i ⊕ α_i) over `used`, multiplied out."""
+        total = np.zeros_like(opened[:, 0])
+        for pick in range(1 << len(used)):
+            term = shares[j, tuple(i for b, i in enumerate(used) if pick >> b & 1)].copy()
+            for b, i in enumerate(used):
+                if not pick >> b & 1:
+                    term &= opened[:, i]
+            total ^= term
+        return total
+
+    equal, less = [], []
+    for group, used in _groups(fan, order):
+        if len(used) == len(group):
+            equal.append(expand(None, used))
+        if order:
+            lt = np.zeros_like(opened[:, 0])
+            for position, j in enumerate(group):
+                before = list(group[:position])
+                lt ^= opened[:, nodes - 1 + j] & expand(None, before)
+                lt ^= expand(j, before)
+            less.append(lt)
+    return np.stack(equal + less, axis=1)
+
+
+# ---- truncation, ReLU and gates ----------------------------------------------------------------
+
+
+def _carry(r: U64, divisor: int) -> tuple[U64, U64]:
+    """T = r div d and D = msb(r)·(⌊(r − 2^64)/d⌋ − ⌊r/d⌋)."""
+    t = [int(v) // divisor for v in r]
+    d = [((int(v) - 2**64) // divisor - q) * (int(v) >> 63) for v, q in zip(r, t, strict=True)]
+    return (
+        np.array(t, dtype=np.uint64).reshape(r.shape),
+        np.array([v % 2**64 for v in d], dtype=np.uint64).reshape(r.shape),
+    )
+
+
+def _spread(planes: U64, n: int) -> U64:
+    return unpack_bits(planes, n).astype(np.uint64)
+
+
+def _choose(bits: U64, one: U64, zero: U64) -> U64:
+    return np.where(bits == 1, one, zero)
+
+
+def _public(opened: U64, divisor: int, offset: int) -> tuple[U64, U64]:
+    """(x̂ div d − offset, 1 − msb(x̂))."""
+    quotient = np.array([int(v) // divisor for v in opened], dtype=np.uint64)
+    return quotient - np.uint64(offset), np.uint64(1) - (opened >> np.uint64(63))
+
+
+def truncation_correction(r: U64, divisor: int, into: U64, *, path: str | None = None) -> None:
+    """into ← (T, D) − into."""
+    t, d = _carry(r, divisor)
+    into[0], into[1] = t - into[0], d - into[1]
+
+
+def truncate_share(
+    opened: U64, dealt: U64, divisor: int, offset: int, first: bool, *, path: str | None = None
+) -> U64:
+    """[first]·(x̂ div d − offset) − T_i − (1 − msb x̂)·D_i."""
+    public, m = _public(opened, divisor, offset)
+    share: U64 = np.uint64(first) * public - dealt[0] - m * dealt[1]
+    return share
+
+
+def relu_correction(
+    r: U64, s_planes: U64, divisor: int, into: U64, *, path: str | None = None
+) -> None:
+    """into ← (T, D, s, s·T, s·D) − into."""
+    t, d = _carry(r, divisor)
+    s = _spread(s_planes, r.size)
+    for row, value in enumerate((t, d, s, s * t, s * d)):
+        into[row] = value - into[row]
+
+
+def relu_share(
+    opened: U64,
+    flipped_planes: U64,
+    dealt: U64,
+    divisor: int,
+    offset: int,
+    first: bool,
+    *,
+    path: str | None = None,
+) -> U64:
+    """A share of (b̂ ⊕ s)·trunc(x): b̂ is public, and s·trunc(x) is linear in what was dealt."""
+    public, m = _public(opened, divisor, offset)
+    flipped = _spread(flipped_planes, opened.size)
+    t = np.uint64(first) * public - dealt[0] - m * dealt[1]
+    u: U64 = dealt[2] * public - dealt[3] - m * dealt[4]
+    return _choose(flipped, t - u, u)
+
+
+def gate_correction(r: U64, s_planes: U64, into: U64, *, path: str | None = None) -> None:
+    """into ← (s, s·r) − into."""
+    s = _spread(s_planes, r.size)
+    into[0], into[1] = s - into[0], s * r - into[1]
+
+
+def gate_share(
+    opened: U64, x_share: U64, flipped_planes: U64, dealt: U64, *, path: str | None = None
+) -> U64:
+    """A share of (b̂ ⊕ s)·x, with x̂ = x + r opened."""
+    flipped = _spread(flipped_planes, opened.size)
+    u: U64 = dealt[0] * opened - dealt[1]
+    return _choose(flipped, x_share - u, u)
+
+
+def bit_correction(s_planes: U64, into: U64, *, path: str | None = None) -> None:
+    """into ← s − into."""
+    into[...] = _spread(s_planes, into.size) - into
+
+
+def bit_share(flipped_planes: U64, dealt: U64, first: bool, *, path: str | None = None) -> U64:
+    """A ring share of b̂ ⊕ s."""
+    flipped = _spread(flipped_planes, dealt.size)
+    return _choose(flipped, np.uint64(first) - dealt, dealt)
