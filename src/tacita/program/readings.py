@@ -40,7 +40,7 @@ Steps = Generator[Round, list[Array], None]
 class Mask:
     """One party's share of a uniform mask that the dealer knows; it hides one value, once."""
 
-    __slots__ = ("share", "_used")
+    __slots__ = ("_used", "share")
 
     def __init__(self, share: Array) -> None:
         self.share = share
@@ -131,7 +131,7 @@ class Evaluating(Protocol):
         ...
 
     def branch(self, number: int) -> Evaluating:
-        """This party with a stream of its own; see `Dealing.branch`. Numbers 1 to 255, once each."""
+        """This party with a stream of its own, as `Dealing.branch`. Numbers 1 to 255, ascending."""
         ...
 
     def share(self, wire: int) -> Array: ...

@@ -14,8 +14,7 @@ class Boundary(Instruction, frozen=True, tag=True):
         pass
 
     def evaluate(self, party: Evaluating) -> Steps:
-        return
-        yield
+        yield from ()  # a generator, although there is nothing to open
 
     def plain(self, machine: PlainMachine) -> None:
         pass

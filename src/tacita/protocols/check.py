@@ -90,7 +90,7 @@ class WithinBound(Instruction, frozen=True, tag=True):
 
     def cost(self) -> Cost:
         n = 2 * prod(self.shape)
-        cost = sign.shared_cost(Layout(n), self.width) + Cost(rounds=1, opened_bytes=8)
+        cost = sign.shared_cost(Layout(n), self.width) + Cost(rounds=1, opened_bytes=8 if n else 0)
         for fan, layout in reductions(n):
             cost += Cost(
                 rounds=1,

@@ -140,7 +140,7 @@ class Extremum(Instruction, frozen=True, tag=True):
         return self.value is not None or not last
 
     def evaluate(self, party: Evaluating) -> Steps:
-        m, n = self.shape
+        n = self.shape[1]
         start = party.masked(self.x)
         now = Candidates(party.share(self.x), start, None, None)
         if not self.levels:
@@ -185,9 +185,7 @@ class Extremum(Instruction, frozen=True, tag=True):
             last = depth == len(self.levels) - 1
             private_index = depth > 0 and self.index is not None
             costs = (
-                bracket_cost(
-                    each, n, value=self._wants_value(last), private_index=private_index
-                )
+                bracket_cost(each, n, value=self._wants_value(last), private_index=private_index)
                 for each in level
             )
             total += reduce(Cost.beside, costs)
@@ -303,7 +301,8 @@ def evaluate_bracket(
         """Σ over the group of w_i·v_i, from shares of v and its opening."""
         dealt = np.stack([s, party.dealt((x.size,))])
         gated = kernels.gate_share(flat(public), flat(share), flipped, dealt)
-        return gated.reshape(size, group.count, n).sum(axis=0, dtype=np.uint64)
+        total: Array = gated.reshape(size, group.count, n).sum(axis=0, dtype=np.uint64)
+        return total
 
     best = chosen(x, opened) if value else nothing
     if not index:
@@ -334,7 +333,7 @@ def first_indices(
 def winners(
     party: Evaluating, group: Bracket, opened: Array
 ) -> Generator[Round, list[Array], Array]:
-    """The winner bits of every candidate, flipped by one-time bits, public: [size, count·n] flat."""
+    """The winner bits, flipped by one-time bits, public: one plane over [size, count·n]."""
     assert group.width is not None
     size, columns = opened.shape
     layout = Layout(opened.size)

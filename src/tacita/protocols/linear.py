@@ -48,8 +48,7 @@ class Linear(Instruction, frozen=True, tag=True):
 
     def evaluate(self, party: Evaluating) -> Steps:
         party.write(self.target, self.apply(*(party.share(w) for w in self.sources)))
-        return
-        yield
+        yield from ()  # a generator, although there is nothing to open
 
     def cost(self) -> Cost:
         return Cost()
@@ -163,8 +162,7 @@ class PublicProduct(Linear, frozen=True, tag=True):
 
     def evaluate(self, party: Evaluating) -> Steps:
         party.write(self.out, self._times(party.share(self.x), party.public(self.public)))
-        return
-        yield
+        yield from ()  # a generator, although there is nothing to open
 
     def _times(self, x: Array, public: Array) -> Array:
         if not self.matrix:

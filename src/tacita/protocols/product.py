@@ -61,8 +61,7 @@ class Product(Instruction, frozen=True, tag=True):
         self._add(out, x.opened, party.share(self.w))
         self._add(out, x.mask_share, w.opened, negate=True)
         party.write(self.out, out)
-        return
-        yield
+        yield from ()  # a generator, although there is nothing to open
 
     def cost(self) -> Cost:
         return Cost(dealt_bytes=8 * prod(self.shape))
@@ -73,5 +72,5 @@ class Product(Instruction, frozen=True, tag=True):
         if self.matrix:
             kernels.matmul_add(out, a, b, negate=negate)
         else:
-            a, b = (np.ascontiguousarray(np.broadcast_to(v, self.shape)) for v in (a, b))
+            a, b = (np.asarray(np.broadcast_to(v, self.shape), order="C") for v in (a, b))
             kernels.product_add(out, a, b, negate=negate)

@@ -58,9 +58,7 @@ class ReLU(Instruction, frozen=True, tag=True):
         if self.divisor == 1:
             dealer.deal((2, r.size), lambda into: kernels.gate_correction(r, s, into))
         else:
-            dealer.deal(
-                (5, r.size), lambda into: kernels.relu_correction(r, s, self.divisor, into)
-            )
+            dealer.deal((5, r.size), lambda into: kernels.relu_correction(r, s, self.divisor, into))
 
     def evaluate(self, party: Evaluating) -> Steps:
         opened = flat(party.masked(self.x).opened)

@@ -57,9 +57,7 @@ def deal(dealer: Dealing, r: Array, width: Width) -> Array:
     return np.bitwise_xor(dealer.mask_bits(layout, 1), top)
 
 
-def shares(
-    party: Evaluating, opened: Array, width: Width
-) -> Generator[Round, list[Array], Array]:
+def shares(party: Evaluating, opened: Array, width: Width) -> Generator[Round, list[Array], Array]:
     """This party's XOR share of bit_{k-1}(ŷ) ⊕ [ŷ_low < r_low]; `opened` is flat, of x itself."""
     layout = Layout(opened.size)
     y = np.add(opened, np.uint64(1 << (width.bits - 1)))
@@ -80,7 +78,7 @@ def evaluate(
 
 
 def deal_shared(dealer: Dealing, r: Array, width: Width) -> Array:
-    """As `deal`, for `evaluate_shared`: the bit stays shared, so r's top bit is dealt as a share."""
+    """As `deal`, for `evaluate_shared`: the bit stays shared, and so is the top bit of r."""
     layout = Layout(r.size)
     planes = kernels.to_planes(r, width.drop, width.bits - width.drop, layout.width)
     low, top = np.ascontiguousarray(planes[:, :-1]), planes[:, -1:]

@@ -36,7 +36,7 @@ from tacita.ring.planes import Layout
 
 WIDEST_CHUNK = 8  # bits: tables of 256 entries
 WIDEST_FAN = 8  # nodes: 2^8 products
-DEALT_FOR_A_ROUND = 128 << 10  # bytes: below this, fewer rounds are worth wider tables
+DEALT_FOR_A_ROUND = 48 << 10  # bytes: below this, fewer rounds are worth wider tables
 
 
 class Plan(msgspec.Struct, frozen=True):

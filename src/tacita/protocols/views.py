@@ -39,8 +39,7 @@ class View(Instruction, frozen=True, tag=True):
 
     def evaluate(self, party: Evaluating) -> Steps:
         party.alias(self.out, self.x, self.apply)
-        return
-        yield
+        yield from ()  # a generator, although there is nothing to open
 
     def cost(self) -> Cost:
         return Cost()
@@ -92,4 +91,5 @@ class Gather(View, frozen=True, tag=True):
 
     def apply(self, value: Array) -> Array:
         order = np.frombuffer(self.indices, "<i8")
-        return value.reshape(-1)[order].reshape(self.shape)
+        gathered: Array = value.reshape(-1)[order].reshape(self.shape)
+        return gathered

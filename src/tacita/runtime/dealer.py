@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-
 from tacita.errors import TacitaError
 from tacita.program.readings import Array, View
 from tacita.ring.planes import Layout
@@ -18,7 +17,7 @@ from tacita.runtime.orders import Dealt, Order, encode
 from tacita.runtime.transport import Endpoint, Message
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Known:
     """The mask of a wire, if it has one. A view takes its mask from its base, on demand."""
 

@@ -1,4 +1,4 @@
-"""A computing party: holds shares, runs the `evaluate` reading, opens masked values with its peers."""
+"""A computing party: holds shares, runs the `evaluate` reading, opens masked values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tacita.runtime.orders import Order, Turn, decode_dealt, decode_turn, encode
 from tacita.runtime.transport import Endpoint, Message
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Held:
     """What a party holds of a wire. A view takes its mask from its base, on demand."""
 
@@ -119,8 +119,12 @@ class Party:
             self._run(order.number, instruction)
 
     def _failure(self, instruction: Instruction) -> str | None:
-        # Masking a failed wire opens something uniform all the same, and others with it.
+        # Masking a failed wire opens something uniform all the same, and others with it. What was
+        # passed over when it should have been made is opened as zero.
         if isinstance(instruction, MaskWires):
+            for wire, shape in zip(instruction.wires, instruction.shapes, strict=True):
+                if wire in self._failed:
+                    self._wires.setdefault(wire, Held(np.zeros(shape, np.uint64)))
             return None
         return next((self._failed[w] for w in instruction.reads if w in self._failed), None)
 
@@ -128,7 +132,10 @@ class Party:
         if wire in self._failed:
             self._endpoint.send(self._user, Message("refuse", self._failed[wire].encode()))
         else:
-            share = np.ascontiguousarray(self._wires[wire].share)
+            held = self._wires[wire]
+            # Of a public wire, which every party holds whole, only the first one's share is not 0.
+            share = held.share if not held.public or self._first else np.zeros_like(held.share)
+            share = np.ascontiguousarray(share)
             self._endpoint.send(self._user, Message("share", arrays=(share,)))
 
     def _fetch(self, number: int) -> dict[int, deque[Array]]:

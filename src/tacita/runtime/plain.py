@@ -40,9 +40,7 @@ class PlainRun:
         else:
             instruction.plain(self)
 
-    def input(
-        self, values: Array, shape: tuple[int, ...], scale: int, bound: int | None
-    ) -> Handle:
+    def input(self, values: Array, shape: tuple[int, ...], scale: int, bound: int | None) -> Handle:
         wire = Wire(self.new_id(), shape, scale, bound)
         self._values[wire.id] = values.reshape(shape)
         return Handle(self, wire)

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
 from threading import Lock, Thread
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,8 @@ from tacita.errors import (
 from tacita.program.builder import Handle
 from tacita.program.instruction import Instruction
 from tacita.program.wire import Wire
-from tacita.protocols import Constant, Forget, Input, MaskWires, Reveal
+from tacita.protocols import AnyInstruction, Constant, Forget, Input, MaskWires, Reveal
+from tacita.ring import kernels
 from tacita.ring.randomness import SharingSource
 from tacita.runtime.dealer import Dealer
 from tacita.runtime.orders import LARGEST_ORDER, Order, decode_order, encode
@@ -67,7 +69,8 @@ class Session:
         self._numbers = count()
         self._forgotten: deque[int] = deque()
         self._source = SharingSource()
-        self._lock = Lock()
+        self._lock = Lock()  # orders, and shares of inputs, one after the other
+        self._asking = Lock()  # answers go to the thread that asked
         self._closed: str | None = None
         names = [*self.holders, *([dealer] if dealer is not None else [])]
         self.network = MemoryNetwork([*names, USER], limit)
@@ -125,7 +128,7 @@ class Session:
         with self._lock:
             self._require_open()
             forget = tuple(self._forgotten.popleft() for _ in range(len(self._forgotten)))
-            header = encode(Order(next(self._numbers), instruction, forget))
+            header = encode(Order(next(self._numbers), cast(AnyInstruction, instruction), forget))
             if len(header) > LARGEST_ORDER:
                 raise SessionClosed(f"an instruction of {len(header)} bytes is too large to send")
             for index, name in enumerate(self._names):
@@ -133,12 +136,11 @@ class Session:
                 beside = arrays(party) if arrays is not None else ()
                 self._endpoint.send(name, Message("instruct", header, beside))
 
-    def input(
-        self, values: Array, shape: tuple[int, ...], scale: int, bound: int | None
-    ) -> Handle:
+    def input(self, values: Array, shape: tuple[int, ...], scale: int, bound: int | None) -> Handle:
         """Shares ring values among the holders; each gets its own share, the dealer nothing."""
         wire = Wire(self.new_id(), tuple(shape), scale, bound)
-        shares = self._source.split(np.ascontiguousarray(values), len(self.holders))
+        with self._lock:
+            shares = self._source.split(np.ascontiguousarray(values), len(self.holders))
         self._send(
             Input(wire.id, wire.shape),
             lambda party: () if party is None else (shares[party],),
@@ -181,11 +183,12 @@ class Session:
         Raises BoundExceeded where checked mode has refused the wire, and PeerError where a role
         failed.
         """
-        self.emit(Reveal(handle.wire.id))
+        with self._asking:
+            self.emit(Reveal(handle.wire.id))
+            messages = [self._await(holder) for holder in self.holders]
         total: Array | None = None
         refusal: str | None = None
-        for holder in self.holders:
-            message = self._await(holder)
+        for message in messages:
             if message.kind == "refuse":
                 refusal = message.header.decode()
                 continue
@@ -200,12 +203,13 @@ class Session:
         """Waits until every role has carried out all orders; sends what was to be forgotten."""
         if self._forgotten:
             self.emit(Forget(()))
-        with self._lock:
-            self._require_open()
+        with self._asking:
+            with self._lock:
+                self._require_open()
+                for name in self._names:
+                    self._endpoint.send(name, Message("done"))
             for name in self._names:
-                self._endpoint.send(name, Message("done"))
-        for name in self._names:
-            self._await(name)
+                self._await(name)
 
     def _await(self, name: str) -> Message:
         """The next message from a role, for as long as the roles make progress."""
@@ -255,6 +259,7 @@ def serve(
     role: Party | Dealer, endpoint: MemoryEndpoint, names: Sequence[str], progress: dict[str, int]
 ) -> None:
     """A role's thread: carries out orders until it is told to stop, or fails."""
+    kernels.pool_arrays()
     try:
         role.start()
         while True:

@@ -8,10 +8,10 @@ again. Every wait has a limit.
 
 from __future__ import annotations
 
-from collections import deque
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from threading import Condition
+from queue import Empty, SimpleQueue
 from typing import Literal, Protocol
 
 import numpy as np
@@ -23,9 +23,10 @@ Array = NDArray[np.uint64]
 Kind = Literal["instruct", "key", "material", "open", "share", "refuse", "done", "fail", "stop"]
 
 MOST_WAITING_BYTES = 512 << 20  # in one channel: a dealer that runs ahead waits here
+ROOM_POLL = 0.002  # seconds between two looks at a full channel
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Message:
     """kind: what it is for. header: msgpack, or text for `refuse` and `fail`."""
 
@@ -35,7 +36,10 @@ class Message:
 
     @property
     def payload_bytes(self) -> int:
-        return sum(array.nbytes for array in self.arrays)
+        size = 0
+        for array in self.arrays:
+            size += array.nbytes
+        return size
 
 
 class Endpoint(Protocol):
@@ -53,44 +57,47 @@ class Endpoint(Protocol):
 
 
 class Channel:
-    """Messages from one role to another, in order."""
+    """Messages from one role to another, in order.
+
+    Each counter is written by one side only, so that neither waits for the other to count.
+    """
 
     def __init__(self, sender: str, receiver: str) -> None:
         self.sender = sender
         self.receiver = receiver
         self.sent_bytes = 0
-        self.sent_messages = 0
-        self._waiting: deque[Message] = deque()
-        self._waiting_bytes = 0
-        self._changed = Condition()
+        self._taken_bytes = 0
+        self._queue: SimpleQueue[Message] = SimpleQueue()
 
     def put(self, message: Message, limit: float) -> None:
         size = message.payload_bytes
-        with self._changed:
-            if self._waiting_bytes and self._waiting_bytes + size > MOST_WAITING_BYTES:
-                if not self._changed.wait_for(
-                    lambda: self._waiting_bytes + size <= MOST_WAITING_BYTES
-                    or not self._waiting_bytes,
-                    limit,
-                ):
-                    raise PeerTimeout(
-                        f"{self.receiver} took nothing from {self.sender} for {limit:g} s"
-                    )
-            self._waiting.append(message)
-            self._waiting_bytes += size
-            self.sent_bytes += size
-            self.sent_messages += 1
-            self._changed.notify()
+        if self._waiting_bytes and self._waiting_bytes + size > MOST_WAITING_BYTES:
+            self._wait_for_room(size, limit)
+        self.sent_bytes += size
+        self._queue.put(message)
+
+    @property
+    def _waiting_bytes(self) -> int:
+        return self.sent_bytes - self._taken_bytes
+
+    def _wait_for_room(self, size: int, limit: float) -> None:
+        deadline = time.monotonic() + limit
+        while self._waiting_bytes and self._waiting_bytes + size > MOST_WAITING_BYTES:
+            if time.monotonic() > deadline:
+                raise PeerTimeout(
+                    f"{self.receiver} took nothing from {self.sender} for {limit:g} s"
+                )
+            time.sleep(ROOM_POLL)
 
     def get(self, limit: float | None) -> Message:
-        with self._changed:
-            if not self._waiting and not self._changed.wait_for(lambda: self._waiting, limit):
-                raise PeerTimeout(f"{self.sender} sent {self.receiver} nothing for {limit:g} s")
-            message = self._waiting.popleft()
-            self._waiting_bytes -= message.payload_bytes
-            if self._waiting_bytes + message.payload_bytes > MOST_WAITING_BYTES // 2:
-                self._changed.notify_all()
-            return message
+        try:
+            message = self._queue.get(timeout=limit)
+        except Empty:
+            raise PeerTimeout(
+                f"{self.sender} sent {self.receiver} nothing for {limit:g} s"
+            ) from None
+        self._taken_bytes += message.payload_bytes
+        return message
 
 
 class MemoryNetwork:
@@ -99,9 +106,7 @@ class MemoryNetwork:
     def __init__(self, names: Iterable[str], limit: float) -> None:
         self.names = tuple(names)
         self.limit = limit
-        self._channels = {
-            (a, b): Channel(a, b) for a in self.names for b in self.names if a != b
-        }
+        self._channels = {(a, b): Channel(a, b) for a in self.names for b in self.names if a != b}
 
     def endpoint(self, name: str) -> MemoryEndpoint:
         return MemoryEndpoint(self, name)
@@ -127,5 +132,3 @@ class MemoryEndpoint:
         if message.kind == "fail":
             raise PeerFailed(f"{sender} stopped: {message.header.decode(errors='replace')}")
         return message
-
-

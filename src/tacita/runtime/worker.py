@@ -73,7 +73,7 @@ def session_for(
     does not exist.
     """
     validate(holders, dealer, protocol)
-    key = (*(id(each) for each in holders), id(dealer), protocol, checked)
+    key = (*holders, dealer, protocol, checked)
     owner = holders[0]
     with owner._lock:
         session = owner._sessions.get(key)
@@ -88,9 +88,7 @@ def session_for(
         return session
 
 
-def validate(
-    holders: Sequence[VirtualWorker], dealer: VirtualWorker | None, protocol: str
-) -> None:
+def validate(holders: Sequence[VirtualWorker], dealer: VirtualWorker | None, protocol: str) -> None:
     for each in (*holders, *([dealer] if dealer is not None else [])):
         if not isinstance(each, VirtualWorker):
             raise HoldersError(f"shares are held by workers, not by {type(each).__name__}")
