@@ -21,7 +21,7 @@ Array = NDArray[np.uint64]
 View = Callable[[Array], Array]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Opening:
     """One party's summand of a value to be opened, and how the summands are joined.
 
@@ -73,7 +73,7 @@ def reveal_bits(value: Array) -> Opening:
     return Opening(value, boolean=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Masked:
     """A wire after its opening: x + r, public between the parties, and this party's share of r."""
 

@@ -76,9 +76,7 @@ class Reveal(Boundary, frozen=True, tag=True):
 
 
 class Forget(Boundary, frozen=True, tag=True):
-    """Wires that nobody holds any more."""
-
-    wires: tuple[int, ...]
+    """Does nothing: it carries the list of wires to forget, which travels beside every order."""
 
     @property
     def reads(self) -> tuple[int, ...]:

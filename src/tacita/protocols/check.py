@@ -1,6 +1,6 @@
 """Checked mode: |x| <= bound for every element, or the wire is marked as failed at every party.
 
-Shapes: any. Range: every ring element.
+Shapes: any. Range: every ring element, for a bound below 2^62 (else x + bound could wrap around).
 Computes: [x + bound >= 0] and [bound - x >= 0] for all elements at the full width (sign.py), whose
     AND over all elements is taken by a tree of multi-fan-in ANDs (tables.py) and opened.
 Cost: the comparison's rounds, one for each factor of eight in the number of bits, one to open.

@@ -98,5 +98,3 @@ class SharingSource:
         for share in shares:
             np.subtract(last, share, out=last)
         return [*shares, last]
-
-

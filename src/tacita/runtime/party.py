@@ -16,7 +16,7 @@ from tacita.protocols import Constant, Input, MaskWires, Reveal
 from tacita.ring.planes import Layout
 from tacita.ring.randomness import Stream, StreamKey
 from tacita.runtime.orders import Order, Turn, decode_dealt, decode_turn, encode
-from tacita.runtime.transport import Endpoint, Message
+from tacita.runtime.transport import Endpoint, Kind, Message
 
 
 @dataclass(slots=True, repr=False)
@@ -97,8 +97,7 @@ class Party:
     def start(self) -> None:
         """Takes the key of this party's streams, from the dealer."""
         if self._dealer is not None:
-            message = self._endpoint.receive(self._dealer, self._limit)
-            self._key = StreamKey(message.header)
+            self._key = StreamKey(self._receive(self._dealer, "key").header)
 
     def carry_out(self, order: Order, arrays: Sequence[Array]) -> None:
         """One order: its rounds, and what it hands to the user."""
@@ -115,6 +114,8 @@ class Party:
         elif (failure := self._failure(instruction)) is not None:
             for wire in instruction.writes:
                 self._failed[wire] = failure
+            if self._corrected and instruction.cost().dealt_bytes:
+                self._fetch(order.number)  # the dealer does not know, and its channel must not fill
         else:
             self._run(order.number, instruction)
 
@@ -142,12 +143,8 @@ class Party:
         """The dealer's corrections for an order, by branch."""
         if self._dealer is None:
             raise MaterialMismatch(f"order {number} needs a dealer and there is none")
-        while True:
-            message = self._endpoint.receive(self._dealer, self._limit)
-            header = decode_dealt(message.header)
-            # Material of orders that were skipped, because what they read had failed, is dropped.
-            if header.number >= number:
-                break
+        message = self._receive(self._dealer, "material")
+        header = decode_dealt(message.header)
         if header.number != number or sum(header.counts.values()) != len(message.arrays):
             raise MaterialMismatch(f"the dealer's material for order {number} is out of turn")
         arrays = iter(message.arrays)
@@ -171,6 +168,12 @@ class Party:
         if corrections is not None:
             corrections.check_spent()
 
+    def _receive(self, sender: str, kind: Kind) -> Message:
+        message = self._endpoint.receive(sender, self._limit)
+        if message.kind != kind or any(array.dtype != np.uint64 for array in message.arrays):
+            raise PeerFailed(f"{sender} sent a message of kind {message.kind} where {kind} was due")
+        return message
+
     def _exchange(self, turn: Turn, openings: Round) -> list[Array]:
         """One round: every party sends its summands to every other, and all take the sums."""
         self.rounds += 1
@@ -180,7 +183,7 @@ class Party:
             self._endpoint.send(peer, mine)
         sums: list[Array] | None = None
         for peer in self._peers:
-            theirs = self._endpoint.receive(peer, self._limit)
+            theirs = self._receive(peer, "open")
             if theirs.header != header or len(theirs.arrays) != len(openings):
                 raise PeerFailed(f"{peer} opened {decode_turn(theirs.header)} instead of {turn}")
             sums = [

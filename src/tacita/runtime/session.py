@@ -25,6 +25,7 @@ from tacita.errors import (
     PeerTimeout,
     SessionClosed,
     TacitaError,
+    UsageError,
 )
 from tacita.program.builder import Handle
 from tacita.program.instruction import Instruction
@@ -127,10 +128,16 @@ class Session:
         """arrays: what goes beside the order to party i, or to the dealer (None)."""
         with self._lock:
             self._require_open()
-            forget = tuple(self._forgotten.popleft() for _ in range(len(self._forgotten)))
-            header = encode(Order(next(self._numbers), cast(AnyInstruction, instruction), forget))
+            known = cast(AnyInstruction, instruction)
+            forget = tuple(self._forgotten)
+            header = encode(Order(next(self._numbers), known, forget))
             if len(header) > LARGEST_ORDER:
-                raise SessionClosed(f"an instruction of {len(header)} bytes is too large to send")
+                raise UsageError(
+                    f"a {type(instruction).__name__} of {len(header)} bytes is too large to send; "
+                    f"the limit is {LARGEST_ORDER}: split the tensor"
+                )
+            for _ in forget:
+                self._forgotten.popleft()
             for index, name in enumerate(self._names):
                 party = index if index < len(self.holders) else None
                 beside = arrays(party) if arrays is not None else ()
@@ -202,7 +209,7 @@ class Session:
     def settle(self) -> None:
         """Waits until every role has carried out all orders; sends what was to be forgotten."""
         if self._forgotten:
-            self.emit(Forget(()))
+            self.emit(Forget())
         with self._asking:
             with self._lock:
                 self._require_open()
@@ -265,6 +272,8 @@ def serve(
         while True:
             message = endpoint.receive(USER, None)
             if message.kind == "stop":
+                # Whoever still waits for a result need not wait out the limit.
+                endpoint.send(USER, Message("fail", b"the session was closed"))
                 return
             if message.kind == "done":
                 endpoint.send(USER, Message("done"))
