@@ -1,0 +1,258 @@
+"""The table: which aten operation is lowered by which function.
+
+Eager tensors look operations up here; so does whoever lowers an exported program. An operation
+that is not listed has no protocol, and using it is an error that names it (`unsupported.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tacita.torch.lowering import (
+    arithmetic,
+    comparison,
+    conversion,
+    division,
+    extrema,
+    joining,
+    matrices,
+    reduction,
+    selection,
+    shape,
+)
+
+Lowered = Callable[..., Any]
+
+_VALUES: dict[str, Lowered] = {
+    # sums and products
+    "add.Tensor": arithmetic.add,
+    "add.Scalar": arithmetic.add,
+    "sub.Tensor": arithmetic.sub,
+    "sub.Scalar": arithmetic.sub,
+    "rsub.Tensor": arithmetic.rsub,
+    "rsub.Scalar": arithmetic.rsub,
+    "neg.default": arithmetic.neg,
+    "mul.Tensor": arithmetic.mul,
+    "mul.Scalar": arithmetic.mul,
+    "square.default": arithmetic.square,
+    "pow.Tensor_Scalar": arithmetic.power,
+    "pow.Tensor_Tensor": arithmetic.power,
+    "addcmul.default": arithmetic.addcmul,
+    "lerp.Scalar": arithmetic.lerp,
+    "lerp.Tensor": arithmetic.lerp,
+    # quotients
+    "div.Tensor": division.div,
+    "div.Scalar": division.div,
+    "div.Tensor_mode": division.div,
+    "div.Scalar_mode": division.div,
+    "floor_divide.default": division.floor_divide,
+    "floor_divide.Scalar": division.floor_divide,
+    "remainder.Scalar": division.remainder,
+    "remainder.Tensor": division.remainder,
+    "addcdiv.default": division.addcdiv,
+    # matrix products
+    "mm.default": matrices.mm,
+    "bmm.default": matrices.bmm,
+    "mv.default": matrices.mv,
+    "dot.default": matrices.dot,
+    "vdot.default": matrices.dot,
+    "matmul.default": matrices.matmul,
+    "addmm.default": matrices.addmm,
+    "addmv.default": matrices.addmv,
+    "baddbmm.default": matrices.baddbmm,
+    "linear.default": matrices.linear,
+    # comparisons and what is made of their results
+    "gt.Tensor": comparison.gt,
+    "gt.Scalar": comparison.gt,
+    "ge.Tensor": comparison.ge,
+    "ge.Scalar": comparison.ge,
+    "lt.Tensor": comparison.lt,
+    "lt.Scalar": comparison.lt,
+    "le.Tensor": comparison.le,
+    "le.Scalar": comparison.le,
+    "eq.Tensor": comparison.eq,
+    "eq.Scalar": comparison.eq,
+    "ne.Tensor": comparison.ne,
+    "ne.Scalar": comparison.ne,
+    "logical_not.default": comparison.logical_not,
+    "logical_and.default": comparison.logical_and,
+    "logical_or.default": comparison.logical_or,
+    "logical_xor.default": comparison.logical_xor,
+    "bitwise_not.default": comparison.logical_not,
+    "bitwise_and.Tensor": comparison.logical_and,
+    "bitwise_or.Tensor": comparison.logical_or,
+    "bitwise_xor.Tensor": comparison.logical_xor,
+    "__and__.Tensor": comparison.logical_and,
+    "__or__.Tensor": comparison.logical_or,
+    "__xor__.Tensor": comparison.logical_xor,
+    # choosing
+    "relu.default": selection.relu,
+    "leaky_relu.default": selection.leaky_relu,
+    "relu6.default": selection.relu6,
+    "hardtanh.default": selection.hardtanh,
+    "threshold.default": selection.threshold,
+    "abs.default": selection.abs_,
+    "sign.default": selection.sign_,
+    "sgn.default": selection.sign_,
+    "clamp.default": selection.clamp,
+    "clamp.Tensor": selection.clamp,
+    "clamp_min.default": selection.clamp_min,
+    "clamp_min.Tensor": selection.clamp_min,
+    "clamp_max.default": selection.clamp_max,
+    "clamp_max.Tensor": selection.clamp_max,
+    "maximum.default": selection.maximum,
+    "minimum.default": selection.minimum,
+    "max.other": selection.maximum,
+    "min.other": selection.minimum,
+    "where.self": selection.where,
+    "where.ScalarSelf": selection.where,
+    "where.ScalarOther": selection.where,
+    "where.Scalar": selection.where,
+    "masked_fill.Scalar": selection.masked_fill,
+    "masked_fill.Tensor": selection.masked_fill,
+    # extrema
+    "max.default": extrema.max_whole,
+    "max.dim": extrema.max_dim,
+    "min.default": extrema.min_whole,
+    "min.dim": extrema.min_dim,
+    "amax.default": extrema.amax,
+    "amin.default": extrema.amin,
+    "argmax.default": extrema.argmax,
+    "argmin.default": extrema.argmin,
+    "any.default": extrema.any_,
+    "any.dim": extrema.any_,
+    "all.default": extrema.all_,
+    "all.dim": extrema.all_,
+    # reductions
+    "sum.default": reduction.sum_,
+    "sum.dim_IntList": reduction.sum_,
+    "mean.default": reduction.mean,
+    "mean.dim": reduction.mean,
+    "cumsum.default": reduction.cumsum,
+    # joining
+    "cat.default": joining.cat,
+    "stack.default": joining.stack,
+    # copies and constants
+    "clone.default": shape.same,
+    "contiguous.default": shape.same,
+    "_to_copy.default": conversion.to_copy,
+    "zeros_like.default": conversion.zeros_like,
+    "empty_like.default": conversion.zeros_like,
+    "ones_like.default": conversion.ones_like,
+    "full_like.default": conversion.full_like,
+    "new_zeros.default": conversion.new_zeros,
+    "new_empty.default": conversion.new_zeros,
+    "new_ones.default": conversion.new_ones,
+    "new_full.default": conversion.new_full,
+}
+
+# Results that share the memory of their source in torch, so that writing to one would have to
+# show in the other.
+_VIEWS: dict[str, Lowered] = {
+    "view.default": shape.view,
+    "_unsafe_view.default": shape.view,
+    "reshape.default": shape.view,
+    "_reshape_alias.default": shape.reshape_alias,
+    "view_as.default": shape.view_as,
+    "alias.default": shape.same,
+    "detach.default": shape.same,
+    "lift_fresh.default": shape.same,
+    "t.default": shape.t,
+    "transpose.int": shape.transpose,
+    "permute.default": shape.permute,
+    "expand.default": shape.expand,
+    "unsqueeze.default": shape.unsqueeze,
+    "squeeze.default": shape.squeeze,
+    "squeeze.dim": shape.squeeze,
+    "squeeze.dims": shape.squeeze,
+    "select.int": shape.select,
+    "slice.Tensor": shape.slice_,
+    "narrow.default": shape.narrow,
+    "flatten.using_ints": shape.flatten,
+    "unbind.int": shape.unbind,
+    "split.Tensor": shape.split,
+    "split.sizes": shape.split,
+    "split_with_sizes.default": shape.split,
+    "chunk.default": shape.chunk,
+}
+
+# Lowered by running the operation itself on positions.
+_GATHERED_VIEWS = ("diagonal.default", "unfold.default", "as_strided.default")
+_GATHERED = (
+    "flip.default",
+    "roll.default",
+    "rot90.default",
+    "repeat.default",
+    "repeat_interleave.self_int",
+    "index.Tensor",
+    "index_select.default",
+    "gather.default",
+    "take.default",
+    "pixel_shuffle.default",
+    "pixel_unshuffle.default",
+)
+# The same, where places that no element comes to are filled with zero.
+_GATHERED_WITH_ZEROS = (
+    "tril.default",
+    "triu.default",
+    "constant_pad_nd.default",
+    "diag_embed.default",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """lower: takes a Lowering, then the operation's arguments with handles for private tensors.
+    aliases: whether torch's result shares memory with the first argument.
+    """
+
+    lower: Lowered
+    aliases: bool
+
+
+def operation(name: str) -> Any | None:
+    """torch.ops.aten.<name>, or None where this version of torch lacks it."""
+    packet, overload = name.split(".")
+    return getattr(getattr(torch.ops.aten, packet, None), overload, None)
+
+
+def _table() -> dict[Any, Entry]:
+    named = {name: Entry(lower, False) for name, lower in _VALUES.items()}
+    named |= {name: Entry(lower, True) for name, lower in _VIEWS.items()}
+    for names, aliases, make in (
+        (_GATHERED, False, shape.gathering),
+        (_GATHERED_VIEWS, True, shape.gathering),
+        (_GATHERED_WITH_ZEROS, False, joining.gathering_with_zeros),
+    ):
+        for name in names:
+            found = operation(name)
+            if found is not None:
+                named[name] = Entry(make(found), aliases)
+    found = ((operation(name), entry) for name, entry in named.items())
+    return {overload: entry for overload, entry in found if overload is not None}
+
+
+TABLE: dict[Any, Entry] = _table()
+
+
+# In-place operations whose overloads are not named as those of the operation itself.
+_OVERLOADS = {
+    "pow_.Scalar": "pow.Tensor_Scalar",
+    "pow_.Tensor": "pow.Tensor_Tensor",
+    "transpose_.default": "transpose.int",
+}
+
+
+def functional(in_place: Any) -> Any | None:
+    """The operation that computes what an in-place one (add_) writes: aten.add for aten.add_."""
+    name = str(in_place).removeprefix("aten.")
+    if name in _OVERLOADS:
+        return operation(_OVERLOADS[name])
+    packet, overload = name.split(".")
+    if not packet.endswith("_") or packet.endswith("__"):
+        return None
+    return operation(f"{packet[:-1]}.{overload}")

@@ -1,0 +1,98 @@
+"""Where a lowered operation's instructions go, and at which precision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tacita.program.builder import Builder, Handle
+from tacita.program.instruction import Instruction
+from tacita.program.wire import Wire, limited
+from tacita.protocols import Combine
+from tacita.ring.fixed_point import LARGEST, Array, Precision
+
+Shape = tuple[int, ...]
+REMEMBERED = 64  # public numbers kept at the parties
+
+
+class Lowering:
+    """A builder with the precision of the tensors at hand.
+
+    precision: None for integers, whose products are exact and never truncated.
+    scale: what a wire is truncated to before it is multiplied.
+    widest: the largest scale that sums and public products let a wire grow to; beyond it they
+        truncate first. It is never less than the scale of a product.
+    """
+
+    __slots__ = ("_numbers", "builder", "precision", "scale", "widest")
+
+    def __init__(self, builder: Builder, precision: Precision | None) -> None:
+        self.builder = builder
+        self.precision = precision
+        self.scale = 1 if precision is None else precision.scale
+        self.widest = max(self.scale * self.scale, 1 << 32)
+        self._numbers: dict[tuple[int, int], Handle] = {}
+
+    def wire(self, shape: Shape, scale: int, bound: int | None) -> Wire:
+        """A new wire; a bound that no protocol can use is dropped."""
+        return Wire(self.builder.new_id(), shape, scale, limited(bound))
+
+    def emit(self, instruction: Instruction, wire: Wire, base: Handle | None = None) -> Handle:
+        self.builder.emit(instruction)
+        return Handle(self.builder, wire, base=base)
+
+    def mask(self, handles: Sequence[Handle], what: str) -> None:
+        """One round for those that are not masked yet, none if all are."""
+        waiting = [each for each in handles if not each.masked and each.wire.size]
+        if waiting:
+            self.builder.mask(waiting, what)
+
+    def constant(self, values: Array, scale: int) -> Handle:
+        """A public tensor, known to every role; its bound is that of its values."""
+        # Sizes are taken as unsigned: the size of -2^63 is 2^63, not a negative number.
+        sizes = np.abs(values.view(np.int64)).view(np.uint64)
+        bound = int(np.max(sizes, initial=np.uint64(0)))
+        return self.builder.constant(values, scale, limited(bound))
+
+    def number(self, value: int, scale: int = 1) -> Handle:
+        """A public 0-d constant, sent once."""
+        handle = self._numbers.get((value, scale))
+        if handle is None:
+            ring = np.array(value % (1 << 64), np.uint64)
+            handle = self.builder.constant(ring, scale, limited(abs(value)))
+            if len(self._numbers) < REMEMBERED:
+                self._numbers[value, scale] = handle
+        return handle
+
+    def zeros(self, shape: Shape, scale: int = 1) -> Handle:
+        """Public zeros; also what an operation on no elements at all results in."""
+        return self.builder.constant(np.zeros(shape, np.uint64), scale, 0)
+
+    def combine(
+        self,
+        terms: Sequence[tuple[Handle, int]],
+        shape: Shape,
+        scale: int,
+        bound: int | None = None,
+    ) -> Handle:
+        """Σ coefficient·wire with broadcasting; `bound` where the caller knows a tighter one."""
+        if bound is None:
+            bound = 0
+            for handle, coefficient in terms:
+                own = handle.wire.bound
+                if own is None:
+                    bound = None
+                    break
+                bound += abs(coefficient) * own
+        wire = self.wire(shape, scale, bound)
+        return self.emit(
+            Combine(wire.id, tuple((h.wire.id, wrapped(c)) for h, c in terms), shape), wire
+        )
+
+
+def wrapped(coefficient: int) -> int:
+    """A coefficient as instructions carry it: a signed 64-bit integer."""
+    if -LARGEST < coefficient < LARGEST:
+        return coefficient
+    return (coefficient + (1 << 63)) % (1 << 64) - (1 << 63)
