@@ -1,0 +1,652 @@
+"""Cases of every instruction, which the tests of readings and of costs run alike.
+
+A case is an instruction and ring values for it. `play` runs it on any builder: in the clear on
+`PlainRun`, or on the parties of a `Session`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tacita.program.builder import Handle
+from tacita.program.instruction import Instruction
+from tacita.program.wire import Wire
+from tacita.protocols import (
+    Combine,
+    Concatenate,
+    Constant,
+    Expand,
+    Extremum,
+    Forget,
+    Gather,
+    Input,
+    MaskWires,
+    NonNegative,
+    Permute,
+    Product,
+    PublicProduct,
+    ReLU,
+    Reshape,
+    Reveal,
+    Slice,
+    Sum,
+    Truncate,
+    WithinBound,
+    Zero,
+    sign,
+    tables,
+)
+from tacita.protocols.extremum import tournament
+from tacita.protocols.relu import relu_width
+
+Ring = np.ndarray  # of uint64
+Ids = list[int]
+LEAST, MOST = -(1 << 63), (1 << 63) - 1
+
+
+@dataclass(frozen=True)
+class Case:
+    """One instruction on given values.
+
+    build(reads, writes): the instruction; reads are the private inputs, then the public ones.
+    shapes: of the outputs. masked: whether the private inputs have to be masked.
+    units: how much larger than in the clear an output may be.
+    view: the output is a view of the first input. fails: the outputs are refused.
+    squared: what is compared is the outputs' squares, so that their masks are seen to be right.
+    act: issues the instruction where that is not `builder.emit`; gives the outputs.
+    """
+
+    kind: type[Instruction]
+    name: str
+    build: Callable[[Ids, Ids], Instruction]
+    shapes: tuple[tuple[int, ...], ...]
+    private: tuple[Ring, ...] = ()
+    public: tuple[Ring, ...] = ()
+    masked: bool = False
+    units: int = 0
+    view: bool = False
+    fails: bool = False
+    squared: bool = False
+    act: Callable[[Any, list[Handle]], list[Handle]] | None = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.kind.__name__}-{self.name}"
+
+
+@dataclass(frozen=True)
+class Played:
+    """The instruction that ran, handles on its outputs, and what was measured meanwhile."""
+
+    instruction: Instruction
+    outputs: list[Handle]
+    traffic: Any
+
+
+def play(builder: Any, case: Case, during: Callable[[], Any] = nullcontext) -> Played:
+    """Runs a case; `during` is a context in which nothing but its instruction runs."""
+    private = [builder.input(value, value.shape, 1, None) for value in case.private]
+    public = [builder.constant(value, 1, None) for value in case.public]
+    if case.masked:
+        builder.mask(private, case.name)
+    reads = [*private, *public]
+    base = private[0] if case.view else None
+    writes = [Handle(builder, Wire(builder.new_id(), shape), base=base) for shape in case.shapes]
+    instruction = case.build([h.wire.id for h in reads], [h.wire.id for h in writes])
+    with during() as traffic:
+        if case.act is None:
+            builder.emit(instruction)
+        else:
+            writes = case.act(builder, reads)
+    if case.kind is MaskWires:
+        for handle in private:
+            handle.mark_masked()
+        writes = private
+    if case.squared:
+        writes = [square(builder, handle) for handle in writes]
+    return Played(instruction, writes, traffic)
+
+
+def square(builder: Any, handle: Handle) -> Handle:
+    builder.mask([handle], "square")
+    out = Handle(builder, Wire(builder.new_id(), handle.wire.shape))
+    builder.emit(Product(out.wire.id, handle.wire.id, handle.wire.id, False, handle.wire.shape))
+    return out
+
+
+def ring(values: Any) -> Ring:
+    """Signed integers as ring elements."""
+    return np.asarray(values, np.int64).view(np.uint64)
+
+
+def spread(shape: tuple[int, ...], least: int, most: int, seed: int = 1) -> Ring:
+    """Random ring elements of [least, most], beginning with the ends, 0 and ±1."""
+    generator = np.random.default_rng(seed)
+    values = generator.integers(least, most, size=shape, dtype=np.int64, endpoint=True)
+    special = [v for v in (most, least, 0, -1, 1, most - 1, least + 1) if least <= v <= most]
+    flat = values.reshape(-1)
+    flat[: len(special)] = special[: flat.size]
+    return ring(values)
+
+
+def mask_wires() -> list[Case]:
+    def case(name: str, *shapes: tuple[int, ...]) -> Case:
+        return Case(
+            MaskWires,
+            name,
+            lambda reads, _: MaskWires(tuple(reads), shapes),
+            (),
+            tuple(spread(shape, LEAST, MOST, seed) for seed, shape in enumerate(shapes)),
+            squared=True,
+        )
+
+    return [
+        case("scalar", ()),
+        case("empty", (0, 3)),
+        case("one", (1,)),
+        case("several", (513,), (2, 3, 5), (1,), ()),
+    ]
+
+
+def products() -> list[Case]:
+    def case(name: str, x: tuple[int, ...], w: tuple[int, ...], *, matrix: bool = False) -> Case:
+        values = spread(x, LEAST, MOST, 1), spread(w, LEAST, MOST, 2)
+        shape = (values[0] @ values[1] if matrix else values[0] * values[1]).shape
+        return Case(
+            Product,
+            name,
+            lambda reads, writes: Product(*writes, *reads, matrix, shape),
+            (shape,),
+            values,
+            masked=True,
+        )
+
+    return [
+        case("scalars", (), ()),
+        case("empty", (0,), (0,)),
+        case("one", (1,), (1,)),
+        case("odd", (513,), (513,)),
+        case("outer", (3, 1), (1, 4)),
+        case("broadcast", (2, 3, 4), (4,)),
+        case("by-scalar", (5,), ()),
+        case("matrix", (3, 17), (17, 5), matrix=True),
+        case("matrix-one", (1, 1), (1, 1), matrix=True),
+        case("matrix-batched", (2, 3, 4), (2, 4, 5), matrix=True),
+        case("matrix-batch-broadcast", (2, 1, 3, 4), (5, 4, 2), matrix=True),
+        case("matrix-one-weight", (6, 3, 4), (4, 2), matrix=True),
+        case("matrix-no-rows", (0, 4), (4, 5), matrix=True),
+        case("matrix-no-inner", (3, 0), (0, 5), matrix=True),
+        case("matrix-odd", (13, 65), (65, 33), matrix=True),
+        Case(
+            Product,
+            "by-itself",
+            lambda reads, writes: Product(*writes, *reads, *reads, False, (70,)),
+            ((70,),),
+            (spread((70,), LEAST, MOST),),
+            masked=True,
+        ),
+    ]
+
+
+def truncations() -> list[Case]:
+    def case(
+        name: str, divisor: int, bits: int, shape: tuple[int, ...], *, exact: bool = False
+    ) -> Case:
+        most = (1 << (bits - 1)) - 1
+        x = spread(shape, -most, most)
+        if exact:
+            # Multiples of the divisor are truncated without the unit's error.
+            x = ring(x.view(np.int64) // divisor * divisor)
+            x = np.where(x.view(np.int64) < -most, ring(0), x)
+        return Case(
+            Truncate,
+            name,
+            lambda reads, writes: Truncate(*writes, *reads, divisor, bits, shape),
+            (shape,),
+            (x,),
+            masked=True,
+            units=0 if exact else 1,
+        )
+
+    return [
+        case("scalar", 1000, 40, ()),
+        case("empty", 1000, 62, (0,)),
+        case("one", 4096, 62, (1,)),
+        case("by-1", 1, 62, (513,), exact=True),
+        case("by-2", 2, 62, (513,)),
+        case("by-3", 3, 62, (3, 171)),
+        case("by-1000", 1000, 62, (513,)),
+        case("by-4096", 1 << 12, 62, (513,)),
+        case("narrow", 1 << 12, 33, (70,)),
+        case("narrow-by-3", 3, 20, (70,)),
+        case("narrowest", 7, 2, (7,)),
+        case("divisor-above-bound", 1000, 5, (70,)),
+        case("huge-divisor", (1 << 60) + 1, 62, (70,)),
+        case("multiples-of-1000", 1000, 62, (513,), exact=True),
+        case("multiples-of-4096", 1 << 12, 62, (513,), exact=True),
+    ]
+
+
+def plan_cases(bits: int, n: int, *, order: bool) -> list[tuple[str, tables.Plan]]:
+    """Plans that the planner makes, and both of its ways whatever it would choose."""
+    plans = [("planned", tables.plan(bits, n, order=order)), ("two-level", tables.two_level(bits))]
+    return [*plans, ("one-level", tables.one_level(bits))]
+
+
+def comparisons() -> list[Case]:
+    def case(name: str, shape: tuple[int, ...], width: sign.Width, x: Ring | None = None) -> Case:
+        most = (1 << (width.bits - 1)) - 1
+        least = LEAST if width.bits == 64 else -most
+        # What is left out of the comparison has to be zero for the bit to be the sign of x.
+        values = spread(shape, least, most) if x is None else x
+        values = values >> np.uint64(width.drop) << np.uint64(width.drop)
+        return Case(
+            NonNegative,
+            name,
+            lambda reads, writes: NonNegative(*writes, *reads, shape, width),
+            (shape,),
+            (values,),
+            masked=True,
+        )
+
+    every = [
+        case(f"{bits}-bits-{name}", (513,), sign.Width(bits, 0, plan))
+        for bits in (64, 62, 33, 10, 3)
+        for name, plan in plan_cases(bits - 1, 513, order=True)
+    ]
+    custom = tables.Plan(chunks=(1, 2, 3, 1), levels=((3, 1), (1, 1), (2,)))
+    return [
+        *every,
+        case("scalar", (), sign.width(64, 1)),
+        case("empty", (0, 2), sign.width(64, 0)),
+        case("one", (1,), sign.width(64, 1)),
+        case("narrowest", (7,), sign.width(2, 7)),
+        case("shape", (2, 3, 5), sign.width(64, 30)),
+        case("drop-12", (513,), sign.width(33, 513, drop=12)),
+        case("drop-all-but-one", (70,), sign.width(20, 70, drop=18)),
+        case("three-levels", (70,), sign.Width(8, 0, custom)),
+        case("around-zero", (7,), sign.width(64, 7), ring([-3, -2, -1, 0, 1, 2, 3])),
+        case("all-negative", (65,), sign.width(62, 65), ring(-np.arange(1, 66))),
+        case("many", (20_000,), sign.width(33, 20_000)),
+    ]
+
+
+def zeros() -> list[Case]:
+    def case(name: str, shape: tuple[int, ...], plan: tables.Plan, x: Ring | None = None) -> Case:
+        most = (1 << (plan.bits - 1)) - 1
+        if x is None:
+            x = np.where(
+                np.random.default_rng(3).random(shape) < 0.5,
+                ring(0),
+                spread(shape, LEAST if plan.bits == 64 else -most, most),
+            )
+        return Case(
+            Zero,
+            name,
+            lambda reads, writes: Zero(*writes, *reads, shape, plan),
+            (shape,),
+            (x,),
+            masked=True,
+        )
+
+    every = [
+        case(f"{bits}-bits-{name}", (513,), plan)
+        for bits in (64, 62, 33, 4, 2)
+        for name, plan in plan_cases(bits, 513, order=False)
+    ]
+    bits_alone = ring([0] + [1 << i for i in range(63)] + [LEAST])
+    return [
+        *every,
+        case("scalar", (), tables.plan(64, 1, order=False)),
+        case("empty", (0,), tables.plan(64, 0, order=False)),
+        case("one", (1,), tables.plan(64, 1, order=False)),
+        case("every-bit", (65,), tables.one_level(64), bits_alone),
+        case("every-bit-two-level", (65,), tables.two_level(64), bits_alone),
+    ]
+
+
+def relus() -> list[Case]:
+    def case(
+        name: str,
+        shape: tuple[int, ...],
+        divisor: int,
+        bound: int | None,
+        *,
+        width: sign.Width | None = None,
+    ) -> Case:
+        n = int(np.prod(shape))
+        width = width or relu_width(bound, n, divisor)
+        if bound is not None:
+            most = bound
+        elif divisor == 1:
+            most = MOST
+        else:
+            most = (1 << (width.bits - 1)) - 1 - divisor
+        return Case(
+            ReLU,
+            name,
+            lambda reads, writes: ReLU(*writes, *reads, divisor, shape, width),
+            (shape,),
+            (spread(shape, -most, most),),
+            masked=True,
+            units=0 if divisor == 1 else 1,
+        )
+
+    around = spread((2049,), -1024, 1024)
+    return [
+        case("scalar", (), 1000, None),
+        case("empty", (0,), 4096, None),
+        case("one", (1,), 4096, None),
+        *(
+            case(f"by-{divisor}-bound-{bound}", (513,), divisor, bound)
+            for divisor in (1, 3, 1000, 4096)
+            for bound in (None, (1 << 32) - 1, 1000, 0)
+        ),
+        case("shape", (2, 3, 5), 1000, 1 << 40),
+        case("two-level", (70,), 1 << 12, None, width=sign.Width(62, 12, tables.two_level(49))),
+        case("two-level-by-1", (70,), 1, None, width=sign.Width(64, 0, tables.two_level(63))),
+        Case(
+            ReLU,
+            "around-zero",
+            lambda reads, writes: ReLU(
+                *writes, *reads, 1024, (2049,), relu_width(1024, 2049, 1024)
+            ),
+            ((2049,),),
+            (np.sort(around.view(np.int64)).view(np.uint64),),
+            masked=True,
+            units=1,
+        ),
+    ]
+
+
+def extrema() -> list[Case]:
+    def case(
+        name: str,
+        m: int,
+        n: int,
+        *,
+        value: bool = True,
+        index: bool = True,
+        reach: int = (1 << 62) - 1,
+        bits: int = 64,
+        x: Ring | None = None,
+    ) -> Case:
+        levels = tournament(m, n, bits)
+
+        def build(reads: Ids, writes: Ids) -> Extremum:
+            named = iter(writes)
+            return Extremum(
+                next(named) if value else None,
+                next(named) if index else None,
+                *reads,
+                (m, n),
+                levels,
+            )
+
+        x = spread((m, n), -reach, reach, seed=m) if x is None else x
+        return Case(Extremum, name, build, ((n,),) * (value + index), (x,), masked=True)
+
+    sizes = [(1, 3), (2, 5), (3, 70), (10, 128), (11, 7), (13, 7), (41, 3), (50, 9), (2, 513)]
+    asked = [("both", True, True), ("value", True, False), ("index", False, True)]
+    return [
+        *(
+            case(f"{m}x{n}-{name}", m, n, value=value, index=index)
+            for m, n in sizes
+            for name, value, index in asked
+        ),
+        *(case(f"{m}-ties", m, 65, reach=2) for m in (2, 3, 10, 13, 50)),
+        *(case(f"{m}-all-equal", m, 3, x=ring(np.full((m, 3), -7))) for m in (2, 3, 13)),
+        case("first-wins", 13, 1, x=ring(np.arange(13, 0, -1)[:, None])),
+        case("last-wins", 13, 1, x=ring(np.arange(13)[:, None])),
+        case("narrow", 10, 65, reach=(1 << 31) - 1, bits=33),
+        case("narrow-many", 50, 7, reach=3, bits=4),
+        case("one-column", 10, 1),
+        case("no-column", 3, 0),
+        case("no-column-many", 13, 0),
+    ]
+
+
+def bounds() -> list[Case]:
+    def case(
+        name: str, bound: int, x: Ring, *, fails: bool = False, plan: tables.Plan | None = None
+    ) -> Case:
+        width = sign.width(64, 2 * x.size) if plan is None else sign.Width(64, 0, plan)
+        return Case(
+            WithinBound,
+            name,
+            lambda reads, writes: WithinBound(*writes, *reads, bound, "test", x.shape, width),
+            (x.shape,),
+            (x,),
+            masked=True,
+            view=True,
+            fails=fails,
+            squared=True,
+        )
+
+    def one_outside(n: int, outside: int) -> Ring:
+        x = spread((n,), -5, 5)
+        x[n // 2 :][:1] = ring([outside])
+        return x
+
+    inside = spread((513,), -(1 << 41), 1 << 41)
+    return [
+        case("scalar", 7, ring(-7)),
+        case("empty", 7, ring(np.zeros((0,)))),
+        case("one", 0, ring([0])),
+        case("ends", 3, ring([-3, 3, 0])),
+        case("seven", 100, spread((7,), -100, 100)),
+        case("nine-levels-of-and", 1 << 41, inside),
+        case("two-level", 1 << 41, inside, plan=tables.two_level(63)),
+        case("widest", (1 << 62) - 1, spread((3, 5), 1 - (1 << 62), (1 << 62) - 1)),
+        *(
+            case(f"{n}-holds-{outside}", 5, one_outside(n, outside), fails=True)
+            for n in (1, 2, 7, 70, 513)
+            for outside in (6, -6)
+        ),
+        case("highest", 5, one_outside(9, MOST), fails=True),
+        case("lowest", 5, one_outside(9, LEAST), fails=True),
+        case("last-of-many", 5, ring([0] * 512 + [6]), fails=True),
+    ]
+
+
+def combinations() -> list[Case]:
+    def case(
+        name: str, coefficients: tuple[int, ...], *shapes: tuple[int, ...], public: int = 0
+    ) -> Case:
+        values = [spread(shape, LEAST, MOST, i) for i, shape in enumerate(shapes)]
+        shape = np.broadcast_shapes(*shapes)
+        private = len(values) - public
+        return Case(
+            Combine,
+            name,
+            lambda reads, writes: Combine(
+                *writes, tuple(zip(reads, coefficients, strict=True)), shape
+            ),
+            (shape,),
+            tuple(values[:private]),
+            tuple(values[private:]),
+        )
+
+    return [
+        case("sum", (1, 1), (513,), (513,)),
+        case("difference", (1, -1), (3, 1), (4,)),
+        case("negated", (-1,), (7,)),
+        case("copied", (1,), ()),
+        case("scaled", (-3, 1000, 1), (7,), (), (2, 7)),
+        case("ends-of-the-ring", (MOST, LEAST, (1 << 64) - 1), (5,), (5,), (5,)),
+        case("zero", (0, 0), (5,), (1,)),
+        case("empty", (1, 1), (0,), (1,)),
+        case("with-public", (1, -2), (2, 3), (3,), public=1),
+        case("public-first-term", (2, 1), (3,), (2, 3), public=2),
+    ]
+
+
+def concatenations() -> list[Case]:
+    def case(name: str, dim: int, *shapes: tuple[int, ...]) -> Case:
+        values = tuple(spread(shape, LEAST, MOST, i) for i, shape in enumerate(shapes))
+        return Case(
+            Concatenate,
+            name,
+            lambda reads, writes: Concatenate(*writes, tuple(reads), dim),
+            (np.concatenate(values, axis=dim).shape,),
+            values,
+        )
+
+    return [
+        case("rows", 0, (2, 3), (1, 3), (4, 3)),
+        case("columns", 1, (2, 3), (2, 1)),
+        case("one", 0, (5,)),
+        case("with-empty", 0, (0, 2), (3, 2)),
+    ]
+
+
+def sums() -> list[Case]:
+    def case(name: str, x: tuple[int, ...], dims: tuple[int, ...], shape: tuple[int, ...]) -> Case:
+        return Case(
+            Sum,
+            name,
+            lambda reads, writes: Sum(*writes, *reads, dims, shape),
+            (shape,),
+            (spread(x, LEAST, MOST),),
+        )
+
+    return [
+        case("all", (3, 171), (0, 1), ()),
+        case("rows", (3, 5, 7), (0,), (5, 7)),
+        case("kept", (3, 5, 7), (1, 2), (3, 1, 1)),
+        case("none", (3, 5), (), (3, 5)),
+        case("of-nothing", (0, 5), (0,), (5,)),
+        case("scalar", (), (), ()),
+    ]
+
+
+def public_products() -> list[Case]:
+    def case(
+        name: str,
+        x: tuple[int, ...],
+        public: tuple[int, ...],
+        *,
+        matrix: bool = False,
+        first: bool = False,
+    ) -> Case:
+        values, constant = spread(x, LEAST, MOST, 1), spread(public, LEAST, MOST, 2)
+        if matrix:
+            shape = (constant @ values if first else values @ constant).shape
+        else:
+            shape = (values * constant).shape
+        return Case(
+            PublicProduct,
+            name,
+            lambda reads, writes: PublicProduct(*writes, *reads, matrix, first, shape),
+            (shape,),
+            (values,),
+            (constant,),
+        )
+
+    return [
+        case("scalars", (), ()),
+        case("empty", (0, 3), (3,)),
+        case("odd", (513,), (513,)),
+        case("outer", (3, 1), (4,)),
+        case("matrix", (3, 17), (17, 5), matrix=True),
+        case("matrix-public-first", (17, 5), (3, 17), matrix=True, first=True),
+        case("matrix-batched", (2, 3, 4), (4, 5), matrix=True),
+        case("matrix-empty", (0, 4), (4, 5), matrix=True),
+    ]
+
+
+def views() -> list[Case]:
+    def case(
+        kind: type[Instruction],
+        name: str,
+        x: tuple[int, ...],
+        shape: tuple[int, ...],
+        *fields: Any,
+        masked: bool = True,
+    ) -> Case:
+        return Case(
+            kind,
+            name + ("" if masked else "-unmasked"),
+            lambda reads, writes: kind(*writes, *reads, *fields),
+            (shape,),
+            (spread(x, LEAST, MOST),),
+            masked=masked,
+            view=True,
+            squared=True,
+        )
+
+    def gather(name: str, x: tuple[int, ...], indices: Any) -> Case:
+        order = np.asarray(indices, "<i8")
+        return case(Gather, name, x, order.shape, order.shape, order.tobytes())
+
+    return [
+        case(Reshape, "flat", (2, 3), (6,), (6,)),
+        case(Reshape, "unmasked", (2, 3), (3, 1, 2), (3, 1, 2), masked=False),
+        case(Reshape, "scalar", (1, 1), (), ()),
+        case(Reshape, "empty", (0, 3), (3, 0), (3, 0)),
+        case(Permute, "transposed", (2, 3), (3, 2), (1, 0)),
+        case(Permute, "cube", (2, 3, 5), (5, 2, 3), (2, 0, 1)),
+        case(Permute, "unmasked", (2, 3, 5), (3, 5, 2), (1, 2, 0), masked=False),
+        case(Expand, "rows", (1, 3), (4, 3), (4, 3)),
+        case(Expand, "scalar", (), (2, 2), (2, 2)),
+        case(Expand, "unmasked", (3,), (2, 3), (2, 3), masked=False),
+        case(Slice, "middle", (5, 7), (5, 3), 1, 2, 5, 1),
+        case(Slice, "stepped", (9,), (3,), 0, 1, 8, 3),
+        case(Slice, "nothing", (9, 2), (0, 2), 0, 4, 4, 1),
+        case(Slice, "unmasked", (9,), (4,), 0, 5, 9, 1, masked=False),
+        gather("flipped", (7,), np.arange(7)[::-1]),
+        gather("repeated", (2, 3), [[0, 0, 5], [5, 1, 1], [2, 2, 2]]),
+        gather("nothing", (4,), np.zeros((0, 2))),
+    ]
+
+
+def boundaries() -> list[Case]:
+    shapes = {"scalar": (), "empty": (0, 2), "odd": (513,), "shape": (2, 3, 5)}
+    cases = []
+    for name, shape in shapes.items():
+        x = spread(shape, LEAST, MOST)
+
+        def enter(builder: Any, _: list[Handle], x: Ring = x) -> list[Handle]:
+            return [builder.input(x, x.shape, 1, None)]
+
+        def state(builder: Any, _: list[Handle], x: Ring = x) -> list[Handle]:
+            return [builder.constant(x, 1, None)]
+
+        def reveal(builder: Any, handles: list[Handle]) -> list[Handle]:
+            builder.reveal(handles[0])
+            return handles
+
+        def forget(builder: Any, handles: list[Handle]) -> list[Handle]:
+            builder.emit(Forget())
+            return handles
+
+        cases += [
+            Case(Input, name, lambda *_, s=shape: Input(0, s), (), act=enter),
+            Case(Constant, name, lambda *_, s=shape: Constant(0, s), (), act=state),
+            Case(Reveal, name, lambda reads, _: Reveal(*reads), (), (x,), act=reveal),
+            Case(Forget, name, lambda *_: Forget(), (), (x,), act=forget),
+        ]
+    return cases
+
+
+CASES: tuple[Case, ...] = (
+    *mask_wires(),
+    *products(),
+    *truncations(),
+    *comparisons(),
+    *zeros(),
+    *relus(),
+    *extrema(),
+    *bounds(),
+    *combinations(),
+    *concatenations(),
+    *sums(),
+    *public_products(),
+    *views(),
+    *boundaries(),
+)

@@ -1,0 +1,41 @@
+"""Sessions that end with their test, and ways to meddle with what roles send each other."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tacita.runtime import session as session_module
+from tacita.runtime.dealer import Dealer
+from tacita.runtime.session import Session
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+NAMES = ("alice", "bob", "carol", "dave")
+
+
+@pytest.fixture
+def open_session():
+    """open_session(parties=2, limit=5.0, dealer="dealer"): a session that is closed at the end."""
+    opened = []
+
+    def start(parties=2, *, limit=5.0, dealer="dealer", checked=False):
+        opened.append(Session(NAMES[:parties], dealer, limit=limit, checked=checked))
+        return opened[-1]
+
+    yield start
+    for session in opened:
+        session.close()
+
+
+@pytest.fixture
+def dealers(monkeypatch):
+    """The dealers of the sessions that a test opens, in order."""
+    made = []
+
+    def keep(*arguments):
+        made.append(Dealer(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(session_module, "Dealer", keep)
+    return made
