@@ -14,7 +14,7 @@ static void truncation_correction(size_t path, nb::handle r_object, nb::handle d
     into.require_shape({2, r.size()});
     if (into.overlaps(r)) refuse("into", "shares memory with r");
     const Table& kernels = table(path);
-    nb::gil_scoped_release unlocked;
+    const Unlocked unlocked(into.size());
     kernels.truncation_correction(r.words(), r.size(), d, into.words());
 }
 
@@ -29,7 +29,7 @@ static void truncate_share(size_t path, nb::handle opened_object, nb::handle dea
     const Array out(out_object, "out", Array::write);
     out.require_shape({opened.size()});
     const Table& kernels = table(path);
-    nb::gil_scoped_release unlocked;
+    const Unlocked unlocked(dealt.size());
     kernels.truncate_share(opened.words(), dealt.words(), opened.size(), d, offset, first,
                            out.words());
 }
@@ -45,7 +45,7 @@ static void relu_correction(size_t path, nb::handle r_object, nb::handle s_objec
     if (into.overlaps(r)) refuse("into", "shares memory with r");
     if (into.overlaps(s)) refuse("into", "shares memory with s_planes");
     const Table& kernels = table(path);
-    nb::gil_scoped_release unlocked;
+    const Unlocked unlocked(into.size());
     kernels.relu_correction(r.words(), s.words(), r.size(), d, into.words());
 }
 
@@ -61,7 +61,7 @@ static void relu_share(size_t path, nb::handle opened_object, nb::handle flipped
     const Array out(out_object, "out", Array::write);
     out.require_shape({opened.size()});
     const Table& kernels = table(path);
-    nb::gil_scoped_release unlocked;
+    const Unlocked unlocked(dealt.size());
     kernels.relu_share(opened.words(), flipped.words(), dealt.words(), opened.size(), d, offset,
                        first, out.words());
 }
@@ -76,7 +76,7 @@ static void gate_correction(size_t path, nb::handle r_object, nb::handle s_objec
     if (into.overlaps(r)) refuse("into", "shares memory with r");
     if (into.overlaps(s)) refuse("into", "shares memory with s_planes");
     const Table& kernels = table(path);
-    nb::gil_scoped_release unlocked;
+    const Unlocked unlocked(into.size());
     kernels.gate_correction(r.words(), s.words(), r.size(), into.words());
 }
 
@@ -92,7 +92,7 @@ static void gate_share(size_t path, nb::handle opened_object, nb::handle x_objec
     const Array out(out_object, "out", Array::write);
     out.require_shape({opened.size()});
     const Table& kernels = table(path);
-    nb::gil_scoped_release unlocked;
+    const Unlocked unlocked(dealt.size());
     kernels.gate_share(opened.words(), x.words(), flipped.words(), dealt.words(), opened.size(),
                        out.words());
 }
@@ -103,7 +103,7 @@ static void bit_correction(size_t path, nb::handle s_object, nb::handle into_obj
     const Plane s(s_object, "s_planes", into.size());
     if (into.overlaps(s)) refuse("into", "shares memory with s_planes");
     const Table& kernels = table(path);
-    nb::gil_scoped_release unlocked;
+    const Unlocked unlocked(into.size());
     kernels.bit_correction(s.words(), into.size(), into.words());
 }
 
@@ -115,7 +115,7 @@ static void bit_share(size_t path, nb::handle flipped_object, nb::handle dealt_o
     const Array out(out_object, "out", Array::write);
     out.require_shape({dealt.size()});
     const Table& kernels = table(path);
-    nb::gil_scoped_release unlocked;
+    const Unlocked unlocked(dealt.size());
     kernels.bit_share(flipped.words(), dealt.words(), dealt.size(), first, out.words());
 }
 

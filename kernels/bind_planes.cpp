@@ -39,7 +39,7 @@ static void to_planes(size_t path, nb::handle values_object, nb::handle low_obje
     planes.require_shape({blocks_for(values.size(), shape.width), static_cast<size_t>(count),
                           static_cast<size_t>(shape.width)});
     const Table& kernels = table(path);
-    nb::gil_scoped_release unlocked;
+    const Unlocked unlocked(values.size());
     kernels.to_planes(values.words(), values.size(), low, count, shape, planes.words());
 }
 
@@ -50,7 +50,7 @@ static void pack_bits(size_t path, nb::handle bits_object, nb::handle plane_obje
     const size_t width = plane.shape(2);
     plane.require_shape({blocks_for(bits.size(), width), 1, width});
     const Table& kernels = table(path);
-    nb::gil_scoped_release unlocked;
+    const Unlocked unlocked(bits.size() / 8);
     kernels.pack_bits(bits.octets(), bits.size(), plane.words(), plane.size());
 }
 
@@ -59,7 +59,7 @@ static void unpack_bits(size_t path, nb::handle plane_object, nb::handle bits_ob
     require_vector(bits);
     const Plane plane(plane_object, "planes", bits.size());
     const Table& kernels = table(path);
-    nb::gil_scoped_release unlocked;
+    const Unlocked unlocked(bits.size() / 8);
     kernels.unpack_bits(plane.words(), bits.size(), bits.octets());
 }
 
@@ -71,7 +71,7 @@ static void xor_one_hot(size_t path, nb::handle planes_object, nb::handle chunks
     const Planes into(into_object, "into", chunks.entries, planes.sliced(), Array::write);
     if (into.overlaps(planes)) refuse("into", "shares memory with planes");
     const Table& kernels = table(path);
-    nb::gil_scoped_release unlocked;
+    const Unlocked unlocked(into.size());
     kernels.one_hot(planes.words(), planes.sliced(), chunks, into.words());
 }
 
@@ -84,7 +84,7 @@ static void lookup(size_t path, nb::handle index_object, nb::handle hot_object,
     const Planes nodes(nodes_object, "nodes", shares_of(chunks.size, order), index.sliced(),
                        Array::write);
     const Table& kernels = table(path);
-    nb::gil_scoped_release unlocked;
+    const Unlocked unlocked(hot.size());
     kernels.lookup(index.words(), hot.words(), index.sliced(), chunks, order, nodes.words());
 }
 
@@ -97,7 +97,7 @@ static void xor_products(size_t path, nb::handle masks_object, nb::handle fan_ob
     const Planes into(into_object, "into", count, masks.sliced(), Array::write);
     if (into.overlaps(masks)) refuse("into", "shares memory with masks");
     const Table& kernels = table(path);
-    nb::gil_scoped_release unlocked;
+    const Unlocked unlocked(into.size());
     kernels.xor_products(masks.words(), masks.sliced(), groups, count, into.words());
 }
 
@@ -113,7 +113,7 @@ static void fan_in(size_t path, nb::handle opened_object, nb::handle masks_objec
     const Planes products(products_object, "products", count, shape);
     const Planes nodes(nodes_object, "nodes", shares_of(groups.size, order), shape, Array::write);
     const Table& kernels = table(path);
-    nb::gil_scoped_release unlocked;
+    const Unlocked unlocked(products.size() + opened.size());
     kernels.fan_in(opened.words(), masks.words(), products.words(), shape, groups, count, first,
                    nodes.words());
 }

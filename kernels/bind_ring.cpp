@@ -71,12 +71,12 @@ static void matmul_add(size_t path, nb::handle out_object, nb::handle a_object,
         batch.axes--;
     }
 
-    const std::unique_ptr<void, decltype(&std::free)> scratch(
-        std::aligned_alloc(64, MATMUL_WORKSPACE * sizeof(u64)), &std::free);
+    const std::unique_ptr<void, decltype(&pool_give)> scratch(
+        pool_take(MATMUL_WORKSPACE * sizeof(u64)), &pool_give);
     if (!scratch) throw std::bad_alloc();
     const Table& kernels = table(path);
 
-    nb::gil_scoped_release unlocked;
+    const Unlocked unlocked(b.size() + out.size() * (k / 8));
     size_t index[MAX_BATCH_AXES] = {};
     u64* target = out.words();
     for (;;) {
@@ -112,7 +112,7 @@ static void product_add(size_t path, nb::handle out_object, nb::handle a_object,
             refuse("out", std::string("shares a part of its memory with ") + x->name());
     }
     const Table& kernels = table(path);
-    nb::gil_scoped_release unlocked;
+    const Unlocked unlocked(3 * out.size());
     kernels.product(out.words(), a.words(), b.words(), out.size(), negate);
 }
 
@@ -132,7 +132,7 @@ static void aes_ctr(size_t cipher, int use, nb::handle key, nb::handle nonce, nb
     // `bytes` do not change, and the caller holds them.
     const u8* key_bytes = reinterpret_cast<const u8*>(PyBytes_AsString(key.ptr()));
     const Cipher& engine = *ciphers()[cipher];
-    nb::gil_scoped_release unlocked;
+    const Unlocked unlocked(out.size());
     engine.stream(key_bytes, nonce_word, block_word, out.words(), out.size(),
                   static_cast<Stream>(use));
 }

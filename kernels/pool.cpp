@@ -129,6 +129,9 @@ int import_numpy() {
 
 }  // namespace
 
+void* pool_take(size_t bytes) { return pool().take(bytes); }
+void pool_give(void* block) { pool().give(block); }
+
 void bind_pool(nb::module_& m) {
     if (import_numpy() < 0) throw nb::python_error();
     m.def("pool_arrays", &pool_arrays);

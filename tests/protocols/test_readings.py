@@ -76,9 +76,9 @@ def test_an_instruction_survives_its_encoding(case):
     instruction = case.build(
         list(range(len(case.private) + len(case.public))), list(range(10, 10 + len(case.shapes)))
     )
-    order = Order(3, instruction, (1, 2))
+    order = Order(3, (instruction,), (1, 2))
     assert decode_order(encode(order)) == order
-    assert type(decode_order(encode(order)).instruction) is case.kind
+    assert type(decode_order(encode(order)).instructions[0]) is case.kind
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)

@@ -26,7 +26,7 @@ def injure(session, monkeypatch, role, kind, error):
 
     def before(carry_out):
         def carry_out_or_fail(order, arrays):
-            if isinstance(order.instruction, kind):
+            if any(isinstance(each, kind) for each in order.instructions):
                 raise error
             carry_out(order, arrays)
 
@@ -140,7 +140,7 @@ def stall():
         carry_out = party.carry_out
 
         def wait(order, arrays):
-            if isinstance(order.instruction, kind):
+            if any(isinstance(each, kind) for each in order.instructions):
                 over.wait()
             carry_out(order, arrays)
 
@@ -194,6 +194,7 @@ def test_a_slow_party_that_goes_on_is_waited_for(open_session):
     x = total = enter(session, [1])
     for _ in range(9):
         total = add(session, total, x)
+        session.flush()
     start = time.monotonic()
     assert read(session, total) == [10]
     assert time.monotonic() - start > session._limit

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from flows import add, compare, enter, multiply, output, read, ring, wait_until, within, works
 
-from tacita.errors import MissingDealerError, SessionClosed
+from tacita.errors import MissingDealerError, SessionClosed, UsageError
 from tacita.program.builder import Handle
+from tacita.program.wire import Wire
 from tacita.protocols import Gather, Reshape
 from tacita.runtime import session as session_module
 from tacita.runtime.session import Session
@@ -261,9 +262,22 @@ def test_an_order_too_large_is_refused_before_it_is_sent(open_session, monkeypat
     session = open_session()
     x = enter(session, [1, 2])
     indices = np.zeros(1000, "<i8").tobytes()
-    with pytest.raises(Exception, match="too large to send"):
-        session.emit(Gather(session.new_id(), x.wire.id, (1000,), indices))
+    session.emit(Gather(session.new_id(), x.wire.id, (1000,), indices))
+    with pytest.raises(UsageError, match="too large to send"):
+        session.flush()
     assert works(session)
+
+
+def test_instructions_that_are_too_large_together_are_sent_apart(open_session, monkeypatch):
+    monkeypatch.setattr(session_module, "LARGEST_ORDER", 600)
+    session = open_session()
+    x = enter(session, [5, 6])
+    turned = session.new_id()
+    indices = np.array([1, 0] * 30, "<i8").tobytes()
+    session.emit(Gather(turned, x.wire.id, (60,), indices))
+    session.emit(Gather(session.new_id(), x.wire.id, (60,), indices))
+    session.flush()
+    assert read(session, Handle(session, Wire(turned, (60,)))) == [6, 5] * 30
 
 
 def test_a_measurement_counts_what_happens_within(open_session):

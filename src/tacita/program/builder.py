@@ -7,7 +7,6 @@ table) is written once, against this interface.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -35,7 +34,9 @@ class Handle:
         self.base = base
         self.public = public
         self._masked = False
-        weakref.finalize(self, builder.forget, wire.id).atexit = False
+
+    def __del__(self) -> None:
+        self.builder.forget(self.wire.id)
 
     @property
     def masked(self) -> bool:
@@ -62,6 +63,10 @@ class Builder(Protocol):
         ...
 
     def emit(self, instruction: Instruction) -> None: ...
+
+    def flush(self) -> None:
+        """Hands over what was emitted: called at the end of an operation of the user's."""
+        ...
 
     def constant(self, values: NDArray[np.uint64], scale: int, bound: int | None) -> Handle:
         """A public tensor of ring elements."""

@@ -6,6 +6,8 @@ and travel to every role; private data never stands in an instruction.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
 from tacita.program.cost import Cost
@@ -18,8 +20,11 @@ class Instruction(msgspec.Struct, frozen=True, tag=True):
     plain: the same arithmetic on the ring values in the clear.
     deal: what the dealer draws and sends; draws in the same order as `evaluate`.
     evaluate: one party's work, a generator of rounds.
+    concerns_dealer: False where `deal` has nothing to do and nothing to remember.
     cost: from the instruction's own shapes; tests hold it against what is measured.
     """
+
+    concerns_dealer: ClassVar[bool] = True
 
     @property
     def reads(self) -> tuple[int, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from tacita.program.cost import Cost
 from tacita.program.instruction import Instruction
 from tacita.program.readings import Dealing, Evaluating, PlainMachine, Steps
@@ -9,6 +11,8 @@ from tacita.program.readings import Dealing, Evaluating, PlainMachine, Steps
 
 class Boundary(Instruction, frozen=True, tag=True):
     """An instruction whose data travels beside it, between the user and the roles."""
+
+    concerns_dealer: ClassVar[bool] = False
 
     def deal(self, dealer: Dealing) -> None:
         pass
@@ -77,6 +81,8 @@ class Reveal(Boundary, frozen=True, tag=True):
 
 class Forget(Boundary, frozen=True, tag=True):
     """Does nothing: it carries the list of wires to forget, which travels beside every order."""
+
+    concerns_dealer: ClassVar[bool] = True
 
     @property
     def reads(self) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ nothing to leak beyond the shapes. Exact in Z_2^64. Cost: none.
 from __future__ import annotations
 
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 
@@ -20,6 +21,8 @@ RING = 1 << 64
 
 class Linear(Instruction, frozen=True, tag=True):
     """An instruction that the dealer has no part in and that opens nothing."""
+
+    concerns_dealer: ClassVar[bool] = False
 
     def apply(self, *values: Array) -> Array:
         raise NotImplementedError

@@ -57,9 +57,11 @@ class Product(Instruction, frozen=True, tag=True):
 
     def evaluate(self, party: Evaluating) -> Steps:
         x, w = party.masked(self.x), party.masked(self.w)
-        out = party.dealt(self.shape)
+        # What is dealt comes last: the dealer may still be at work on it.
+        out = np.zeros(self.shape, np.uint64)
         self._add(out, x.opened, party.share(self.w))
         self._add(out, x.mask_share, w.opened, negate=True)
+        np.add(out, party.dealt(self.shape), out=out)
         party.write(self.out, out)
         yield from ()  # a generator, although there is nothing to open
 

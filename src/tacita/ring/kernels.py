@@ -53,6 +53,7 @@ def _default_path() -> str:
 
 
 _DEFAULT = _default_path()
+_DEFAULT_CIPHER = _CIPHERS_OF[_DEFAULT][0]
 _NUMBERS = {None: _PATHS.index(_DEFAULT)} | {name: i for i, name in enumerate(_PATHS)}
 
 
@@ -129,10 +130,11 @@ _FILL, _ADD, _XOR = 0, 1, 2
 
 
 def _aes_path(path: str | None) -> str:
+    if path is None:
+        return _DEFAULT_CIPHER
     if path in _CIPHERS:
         return path
-    name = _PATHS[_number(path)]
-    return _CIPHERS_OF[name][0]
+    return _CIPHERS_OF[_PATHS[_number(path)]][0]
 
 
 _CHUNK = 1 << 16  # bytes that OpenSSL encrypts at a time: no second copy of a long stream

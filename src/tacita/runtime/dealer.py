@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tacita.errors import TacitaError
+from tacita.program.instruction import Instruction
 from tacita.program.readings import Array, View
 from tacita.ring.planes import Layout
 from tacita.ring.randomness import Stream, StreamKey, fresh_key
@@ -41,6 +42,7 @@ class Dealer:
         self._parties = tuple(parties)
         self._keys: list[StreamKey] = []
         self._wires: dict[int, Known] = {}
+        self.carried = 0
 
     def start(self) -> None:
         """Sends a fresh key to each party."""
@@ -50,14 +52,21 @@ class Dealer:
             self._endpoint.send(party, Message("key", key))
 
     def carry_out(self, order: Order, arrays: Sequence[Array]) -> None:
+        """One order; `arrays` is empty: shares and constants go to the parties alone."""
+        for number, instruction in enumerate(order.instructions, start=order.number):
+            if instruction.concerns_dealer:
+                self._deal(number, instruction)
+            self.carried += 1
         for wire in order.forget:
             self._wires.pop(wire, None)
-        dealing = DealingOrder(self, order.number)
-        order.instruction.deal(dealing)
+
+    def _deal(self, number: int, instruction: Instruction) -> None:
+        dealing = DealingOrder(self, number)
+        instruction.deal(dealing)
         if dealing.dealt:
             counts = {branch: len(dealt) for branch, dealt in dealing.dealt.items()}
             corrections = tuple(array for dealt in dealing.dealt.values() for array in dealt)
-            header = encode(Dealt(order.number, counts))
+            header = encode(Dealt(number, counts))
             self._endpoint.send(self._parties[-1], Message("material", header, corrections))
 
     def streams(self, number: int, branch: int) -> list[Stream]:

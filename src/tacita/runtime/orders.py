@@ -1,4 +1,4 @@
-"""What the user's side sends to every role: an instruction, its number, and wires to forget."""
+"""What the user's side sends to the roles: instructions, their numbers, and wires to forget."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ LARGEST_ORDER = 64 << 20  # bytes; an order names public things, and indices of 
 
 
 class Order(msgspec.Struct, frozen=True, array_like=True):
-    """One instruction; numbers ascend, the same for all roles."""
+    """Instructions that one operation of the user's resulted in, to be carried out in turn.
+
+    The first has this number, the others those that follow. Numbers ascend and mean the same to
+    all roles. What is to be forgotten may be used by these instructions, and goes after them.
+    """
 
     number: int
-    instruction: AnyInstruction
+    instructions: tuple[AnyInstruction, ...]
     forget: tuple[int, ...] = ()
 
 

@@ -93,6 +93,7 @@ class Party:
         self._wires: dict[int, Held] = {}
         self._failed: dict[int, str] = {}
         self.rounds = 0
+        self.carried = 0
 
     def start(self) -> None:
         """Takes the key of this party's streams, from the dealer."""
@@ -100,24 +101,28 @@ class Party:
             self._key = StreamKey(self._receive(self._dealer, "key").header)
 
     def carry_out(self, order: Order, arrays: Sequence[Array]) -> None:
-        """One order: its rounds, and what it hands to the user."""
+        """One order: its rounds, and what it hands to the user. `arrays`: what came beside it."""
+        for number, instruction in enumerate(order.instructions, start=order.number):
+            if isinstance(instruction, Input | Constant):
+                (share,) = arrays
+                public = isinstance(instruction, Constant)
+                self._wires[instruction.out] = Held(share.reshape(instruction.shape), public=public)
+            elif isinstance(instruction, Reveal):
+                self._reveal(instruction.x)
+            elif self._failed and (failure := self._failure(instruction)) is not None:
+                self._pass_over(number, instruction, failure)
+            else:
+                self._run(number, instruction)
+            self.carried += 1
         for wire in order.forget:
             self._wires.pop(wire, None)
             self._failed.pop(wire, None)
-        instruction = order.instruction
-        if isinstance(instruction, Input | Constant):
-            (share,) = arrays
-            public = isinstance(instruction, Constant)
-            self._wires[instruction.out] = Held(share.reshape(instruction.shape), public=public)
-        elif isinstance(instruction, Reveal):
-            self._reveal(instruction.x)
-        elif (failure := self._failure(instruction)) is not None:
-            for wire in instruction.writes:
-                self._failed[wire] = failure
-            if self._corrected and instruction.cost().dealt_bytes:
-                self._fetch(order.number)  # the dealer does not know, and its channel must not fill
-        else:
-            self._run(order.number, instruction)
+
+    def _pass_over(self, number: int, instruction: Instruction, failure: str) -> None:
+        for wire in instruction.writes:
+            self._failed[wire] = failure
+        if self._corrected and instruction.cost().dealt_bytes:
+            self._fetch(number)  # the dealer does not know, and its channel must not fill
 
     def _failure(self, instruction: Instruction) -> str | None:
         # Masking a failed wire opens something uniform all the same, and others with it. What was
@@ -170,7 +175,10 @@ class Party:
 
     def _receive(self, sender: str, kind: Kind) -> Message:
         message = self._endpoint.receive(sender, self._limit)
-        if message.kind != kind or any(array.dtype != np.uint64 for array in message.arrays):
+        fits = message.kind == kind
+        for array in message.arrays:
+            fits = fits and array.dtype == np.uint64
+        if not fits:
             raise PeerFailed(f"{sender} sent a message of kind {message.kind} where {kind} was due")
         return message
 

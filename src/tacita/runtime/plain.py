@@ -40,6 +40,9 @@ class PlainRun:
         else:
             instruction.plain(self)
 
+    def flush(self) -> None:
+        """Nothing waits here."""
+
     def input(self, values: Array, shape: tuple[int, ...], scale: int, bound: int | None) -> Handle:
         wire = Wire(self.new_id(), shape, scale, bound)
         self._values[wire.id] = values.reshape(shape)

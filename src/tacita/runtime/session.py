@@ -10,7 +10,7 @@ from __future__ import annotations
 import traceback
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import count
 from threading import Lock, Thread
 from typing import cast
@@ -41,6 +41,7 @@ from tacita.runtime.transport import MemoryEndpoint, MemoryNetwork, Message
 Array = NDArray[np.uint64]
 USER = "the user's side"
 WAIT_LIMIT = 120.0  # seconds a role waits for another
+MOST_WAITING = 64  # instructions that are held back for one order
 
 
 class Session:
@@ -67,8 +68,10 @@ class Session:
         self.checked = checked
         self._limit = limit
         self._ids = count()
-        self._numbers = count()
+        self._number = 0
+        self._waiting: list[AnyInstruction] = []
         self._forgotten: deque[int] = deque()
+        self._dealer_forgets: list[int] = []
         self._source = SharingSource()
         self._lock = Lock()  # orders, and shares of inputs, one after the other
         self._asking = Lock()  # answers go to the thread that asked
@@ -81,11 +84,11 @@ class Session:
         roles: list[Party | Dealer] = list(self.parties)
         if dealer is not None:
             roles.append(Dealer(self.network.endpoint(dealer), self.holders))
-        self._progress = dict.fromkeys(names, 0)
+        self._roles = roles
         self._threads = [
             Thread(
                 target=serve,
-                args=(role, self.network.endpoint(name), self._names, self._progress),
+                args=(role, self.network.endpoint(name), self._names),
                 name=f"tacita {name}",
                 daemon=True,
             )
@@ -120,47 +123,76 @@ class Session:
         return next(self._ids)
 
     def emit(self, instruction: Instruction) -> None:
-        self._send(instruction, None)
-
-    def _send(
-        self, instruction: Instruction, arrays: Callable[[int | None], tuple[Array, ...]] | None
-    ) -> None:
-        """arrays: what goes beside the order to party i, or to the dealer (None)."""
         with self._lock:
             self._require_open()
-            known = cast(AnyInstruction, instruction)
-            forget = tuple(self._forgotten)
-            header = encode(Order(next(self._numbers), known, forget))
-            if len(header) > LARGEST_ORDER:
+            self._waiting.append(cast(AnyInstruction, instruction))
+            if len(self._waiting) >= MOST_WAITING:
+                self._flush()
+
+    def flush(self) -> None:
+        """Sends what was emitted, as one order."""
+        with self._lock:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            waiting, self._waiting = tuple(self._waiting), []
+            self._send(waiting, None)
+
+    def _send(
+        self,
+        instructions: tuple[AnyInstruction, ...],
+        beside: Sequence[Array] | None,
+    ) -> None:
+        """beside: the array that goes with the order to each party; the dealer gets none."""
+        self._require_open()
+        forget = tuple(self._forgotten)
+        first = self._number
+        header = encode(Order(first, instructions, forget))
+        if len(header) > LARGEST_ORDER:
+            if len(instructions) == 1:
                 raise UsageError(
-                    f"a {type(instruction).__name__} of {len(header)} bytes is too large to send; "
-                    f"the limit is {LARGEST_ORDER}: split the tensor"
+                    f"a {type(instructions[0]).__name__} of {len(header)} bytes is too large to "
+                    f"send; the limit is {LARGEST_ORDER}: split the tensor"
                 )
-            for _ in forget:
-                self._forgotten.popleft()
-            for index, name in enumerate(self._names):
-                party = index if index < len(self.holders) else None
-                beside = arrays(party) if arrays is not None else ()
-                self._endpoint.send(name, Message("instruct", header, beside))
+            self._send(instructions[:1], None)
+            self._send(instructions[1:], None)
+            return
+        for _ in forget:
+            self._forgotten.popleft()
+        self._number += len(instructions)
+        for index, holder in enumerate(self.holders):
+            arrays = () if beside is None else (beside[index],)
+            self._endpoint.send(holder, Message("instruct", header, arrays))
+        if self.dealer is not None:
+            self._send_dealer(first, instructions, forget)
+
+    def _send_dealer(
+        self, first: int, instructions: tuple[AnyInstruction, ...], forget: tuple[int, ...]
+    ) -> None:
+        """Orders that do not concern the dealer stay here; what it is to forget comes later."""
+        self._dealer_forgets.extend(forget)
+        if self.dealer is not None and any(each.concerns_dealer for each in instructions):
+            order = Order(first, instructions, tuple(self._dealer_forgets))
+            self._dealer_forgets.clear()
+            self._endpoint.send(self.dealer, Message("instruct", encode(order)))
 
     def input(self, values: Array, shape: tuple[int, ...], scale: int, bound: int | None) -> Handle:
         """Shares ring values among the holders; each gets its own share, the dealer nothing."""
         wire = Wire(self.new_id(), tuple(shape), scale, bound)
         with self._lock:
+            self._flush()
             shares = self._source.split(np.ascontiguousarray(values), len(self.holders))
-        self._send(
-            Input(wire.id, wire.shape),
-            lambda party: () if party is None else (shares[party],),
-        )
+            self._send((Input(wire.id, wire.shape),), shares)
         return Handle(self, wire)
 
     def constant(self, values: Array, scale: int, bound: int | None) -> Handle:
+        """A public tensor, sent to every party; the dealer has no use for it."""
         wire = Wire(self.new_id(), values.shape, scale, bound)
         public = np.array(values)
-        self._send(
-            Constant(wire.id, wire.shape),
-            lambda party: () if party is None else (public,),
-        )
+        with self._lock:
+            self._flush()
+            self._send((Constant(wire.id, wire.shape),), [public] * len(self.holders))
         return Handle(self, wire, public=True)
 
     def mask(self, handles: Sequence[Handle], what: str) -> None:
@@ -192,6 +224,7 @@ class Session:
         """
         with self._asking:
             self.emit(Reveal(handle.wire.id))
+            self.flush()
             messages = [self._await(holder) for holder in self.holders]
         total: Array | None = None
         refusal: str | None = None
@@ -208,8 +241,9 @@ class Session:
 
     def settle(self) -> None:
         """Waits until every role has carried out all orders; sends what was to be forgotten."""
-        if self._forgotten:
+        if self._forgotten or self._dealer_forgets:
             self.emit(Forget())
+        self.flush()
         with self._asking:
             with self._lock:
                 self._require_open()
@@ -220,18 +254,22 @@ class Session:
 
     def _await(self, name: str) -> Message:
         """The next message from a role, for as long as the roles make progress."""
-        seen = dict(self._progress)
+        seen = self._carried()
         while True:
             try:
                 return self._endpoint.receive(name, self._limit)
             except PeerTimeout:
-                if self._progress == seen:
+                if self._carried() == seen:
                     self._close(f"no role made progress for {self._limit:g} s")
                     raise
-                seen = dict(self._progress)
+                seen = self._carried()
             except PeerFailed as failure:
                 self._close(str(failure))
                 raise
+
+    def _carried(self) -> list[int]:
+        """How many instructions each role has carried out."""
+        return [role.carried for role in self._roles]
 
     def _require_open(self) -> None:
         if self._closed is not None:
@@ -262,9 +300,7 @@ def stop(endpoint: MemoryEndpoint, names: Sequence[str]) -> None:
             continue  # it has stopped reading, and ends at its own limit
 
 
-def serve(
-    role: Party | Dealer, endpoint: MemoryEndpoint, names: Sequence[str], progress: dict[str, int]
-) -> None:
+def serve(role: Party | Dealer, endpoint: MemoryEndpoint, names: Sequence[str]) -> None:
     """A role's thread: carries out orders until it is told to stop, or fails."""
     kernels.pool_arrays()
     try:
@@ -279,7 +315,6 @@ def serve(
                 endpoint.send(USER, Message("done"))
                 continue
             role.carry_out(decode_order(message.header), message.arrays)
-            progress[endpoint.name] += 1
     except Exception as error:
         announce(endpoint, names, error)
 

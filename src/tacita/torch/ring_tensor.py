@@ -74,6 +74,8 @@ class RingTensor(torch.Tensor):
             return args[0]._transpose()
         lowering, operands, named = _operands(args, kwargs)
         out = _lower(entry, func, lowering, operands, named)
+        if not entry.aliases:  # a view can wait for whatever uses it
+            lowering.builder.flush()
         return _wrap(cls, lowering, out, args[0] if entry.aliases else None)
 
     def _transpose(self) -> Self:
