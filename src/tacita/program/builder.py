@@ -47,8 +47,8 @@ class Handle:
 
     @property
     def mask_target(self) -> Handle:
-        """What to mask when this needs a mask: the source of a view that shows all of it."""
-        if self.base is not None and self.base.wire.size == self.wire.size:
+        """What to mask when this needs a mask: the source of a view that is no smaller than it."""
+        if self.base is not None and self.base.wire.size <= self.wire.size:
             return self.base.mask_target
         return self
 

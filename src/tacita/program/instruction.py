@@ -45,3 +45,18 @@ class Instruction(msgspec.Struct, frozen=True, tag=True):
 
     def cost(self) -> Cost:
         raise NotImplementedError
+
+
+class Unary(Instruction, frozen=True, tag=True):
+    """An instruction that makes one wire of one."""
+
+    out: int
+    x: int
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        return (self.x,)
+
+    @property
+    def writes(self) -> tuple[int, ...]:
+        return (self.out,)

@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 
 from tacita.program.cost import Cost
-from tacita.program.instruction import Instruction
+from tacita.program.instruction import Unary
 from tacita.program.readings import (
     Array,
     Dealing,
@@ -30,23 +30,13 @@ from tacita.ring import kernels
 from tacita.ring.planes import Layout
 
 
-class WithinBound(Instruction, frozen=True, tag=True):
+class WithinBound(Unary, frozen=True, tag=True):
     """out is x if every |x| <= bound, else a failed wire that names `what`; x is masked."""
 
-    out: int
-    x: int
     bound: int
     what: str
     shape: tuple[int, ...]
     width: sign.Width
-
-    @property
-    def reads(self) -> tuple[int, ...]:
-        return (self.x,)
-
-    @property
-    def writes(self) -> tuple[int, ...]:
-        return (self.out,)
 
     @property
     def message(self) -> str:

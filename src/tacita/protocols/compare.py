@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from tacita.program.cost import Cost
-from tacita.program.instruction import Instruction
+from tacita.program.instruction import Unary
 from tacita.program.readings import Dealing, Evaluating, PlainMachine, Steps
 from tacita.protocols import sign
 from tacita.protocols.truncate import flat
@@ -21,21 +21,11 @@ from tacita.ring import kernels
 from tacita.ring.planes import Layout
 
 
-class NonNegative(Instruction, frozen=True, tag=True):
+class NonNegative(Unary, frozen=True, tag=True):
     """out = [x >= 0]; x is masked."""
 
-    out: int
-    x: int
     shape: tuple[int, ...]
     width: sign.Width
-
-    @property
-    def reads(self) -> tuple[int, ...]:
-        return (self.x,)
-
-    @property
-    def writes(self) -> tuple[int, ...]:
-        return (self.out,)
 
     def plain(self, machine: PlainMachine) -> None:
         machine.write(self.out, (machine.value(self.x).view(np.int64) >= 0).astype(np.uint64))

@@ -22,7 +22,7 @@ from math import prod
 import numpy as np
 
 from tacita.program.cost import Cost
-from tacita.program.instruction import Instruction
+from tacita.program.instruction import Unary
 from tacita.program.readings import Dealing, Evaluating, PlainMachine, Steps
 from tacita.program.wire import RING_BITS, TRUNCATION_BITS, width_of
 from tacita.protocols import sign
@@ -31,22 +31,12 @@ from tacita.ring import kernels
 from tacita.ring.planes import Layout
 
 
-class ReLU(Instruction, frozen=True, tag=True):
+class ReLU(Unary, frozen=True, tag=True):
     """out = max(x, 0) / divisor; x is masked."""
 
-    out: int
-    x: int
     divisor: int
     shape: tuple[int, ...]
     width: sign.Width
-
-    @property
-    def reads(self) -> tuple[int, ...]:
-        return (self.x,)
-
-    @property
-    def writes(self) -> tuple[int, ...]:
-        return (self.out,)
 
     def plain(self, machine: PlainMachine) -> None:
         value = floor_divide(machine.value(self.x), self.divisor)

@@ -24,27 +24,17 @@ from math import prod
 import numpy as np
 
 from tacita.program.cost import Cost
-from tacita.program.instruction import Instruction
+from tacita.program.instruction import Unary
 from tacita.program.readings import Array, Dealing, Evaluating, PlainMachine, Steps
 from tacita.ring import kernels
 
 
-class Truncate(Instruction, frozen=True, tag=True):
+class Truncate(Unary, frozen=True, tag=True):
     """out = x / divisor, rounded to an integer next to it; |x| < 2^(bits-1)."""
 
-    out: int
-    x: int
     divisor: int
     bits: int
     shape: tuple[int, ...]
-
-    @property
-    def reads(self) -> tuple[int, ...]:
-        return (self.x,)
-
-    @property
-    def writes(self) -> tuple[int, ...]:
-        return (self.out,)
 
     def plain(self, machine: PlainMachine) -> None:
         machine.write(self.out, floor_divide(machine.value(self.x), self.divisor))

@@ -10,23 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from tacita.program.cost import Cost
-from tacita.program.instruction import Instruction
+from tacita.program.instruction import Unary
 from tacita.program.readings import Array, Dealing, Evaluating, PlainMachine, Steps
 
 
-class View(Instruction, frozen=True, tag=True):
+class View(Unary, frozen=True, tag=True):
     """out = apply(x)."""
-
-    out: int
-    x: int
-
-    @property
-    def reads(self) -> tuple[int, ...]:
-        return (self.x,)
-
-    @property
-    def writes(self) -> tuple[int, ...]:
-        return (self.out,)
 
     def apply(self, value: Array) -> Array:
         raise NotImplementedError
