@@ -20,6 +20,7 @@ from bench.record import seconds, write
 from tacita.data import mnist
 
 BATCH = 128
+SCALING = (1, 4, 16, 64, 256, 1000)
 
 
 class Net(nn.Module):
@@ -142,6 +143,16 @@ def main() -> None:
                 figure = {f"ms_an_image_{k}": 1e3 * v / batch for k, v in took.items()}
                 figures[f"{what}; batch {batch}; {name}"] = figure | bench.traffic(run, batch)
         figures[f"agreement; {name}"] = bench.agreement(500, **precision)
+    model = bench.model(base=2, precision_fractional=16)
+    for batch in SCALING:
+        took = seconds(bench.forward(model, batch, base=2, precision_fractional=16), runs, warmup=3)
+        with torch.no_grad():
+            plain = normalized(images[:batch])
+            clear = seconds(lambda plain=plain: net(plain), 10 * runs, warmup=3)
+        figures[f"scaling; batch {batch}"] = {
+            "ms_an_image_median": 1e3 * took["median"] / batch,
+            "plaintext_ms_an_image_median": 1e3 * clear["median"] / batch,
+        }
     plain = normalized(images[:BATCH])
     with torch.no_grad():
         took = seconds(lambda: net(plain), 10 * runs, warmup=3)
@@ -152,7 +163,12 @@ def main() -> None:
         print(name)
         for key, value in figure.items():  # type: ignore[attr-defined]
             print(f"    {key:40} {value:>14,.{0 if value >= 100 else 4}f}")
-    settings = {"network": "784-500-10", "data": test.source, "runs": runs, "images": len(images)}
+    settings = {
+        "network": "784-500-10",
+        "data": test.source.split(",")[0],
+        "runs": runs,
+        "images": len(images),
+    }
     print(write("secure_mlp", settings, figures))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import statistics
+import sys
 import time
 import warnings
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from torch import nn
 
 import tacita as sy
 from tacita.data import Digits, DigitsLoader, mnist
+from tacita.errors import TacitaError
 
 console = Console(highlight=False)
 
@@ -225,4 +227,8 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    try:
+        typer.run(main)
+    except TacitaError as error:
+        console.print(f"[red]{type(error).__name__}[/red]: {error}")
+        sys.exit(1)

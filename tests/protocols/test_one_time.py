@@ -3,7 +3,9 @@
 A long mixed flow runs with every draw and every hiding recorded.
 """
 
+import copy
 import os
+import pickle
 import threading
 from collections import Counter, defaultdict
 from contextlib import suppress
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 from cases import CASES, play
 
-from tacita.errors import MaskReused
+from tacita.errors import MaskReused, SessionClosed
 from tacita.program.readings import BitMask, Mask, Masked, Opening
 from tacita.ring import kernels, randomness
 from tacita.ring.randomness import KEY_BYTES, SharingSource, Stream, StreamKey
@@ -154,10 +156,42 @@ def test_a_mask_hides_once(kind):
 @pytest.mark.parametrize("kind", [Mask, BitMask])
 def test_a_mask_that_failed_to_hide_is_spent(kind):
     mask = kind(np.arange(3, dtype=np.uint64))
-    with pytest.raises(ValueError, match="broadcast"):
+    with pytest.raises(MaskReused, match="cannot hide"):
         mask.hide(np.arange(4, dtype=np.uint64))
     with pytest.raises(MaskReused):
         mask.hide(np.arange(3, dtype=np.uint64))
+
+
+@pytest.mark.parametrize("kind", [Mask, BitMask])
+def test_one_mask_does_not_hide_several_values(kind):
+    with pytest.raises(MaskReused, match=r"shape \(1,\) cannot hide a value of shape \(3,\)"):
+        kind(np.array([7], np.uint64)).hide(np.arange(3, dtype=np.uint64))
+
+
+@pytest.mark.parametrize(
+    "once",
+    [Mask(np.zeros(1, np.uint64)), Stream(bytes(16), 0), StreamKey(bytes(16)), SharingSource()],
+    ids=lambda once: type(once).__name__,
+)
+@pytest.mark.parametrize("twice", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_what_is_used_once_has_no_copies(once, twice):
+    with pytest.raises(MaskReused, match="cannot be copied or pickled"):
+        twice(once)
+
+
+def test_a_forked_process_does_not_draw_from_its_parents_keys(monkeypatch):
+    key, source = StreamKey(bytes(16)), SharingSource()
+    session = Session(["alice", "bob"], DEALER)
+    # What a child of fork sees: the same memory under another number.
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    with pytest.raises(MaskReused, match="forked"):
+        key.open(0)
+    with pytest.raises(MaskReused, match="forked"):
+        source.split(np.zeros(1, np.uint64), 2)
+    with pytest.raises(SessionClosed, match="forked"):
+        session.settle()
+    monkeypatch.undo()
+    session.close()
 
 
 def test_masks_add_and_bit_masks_xor():
@@ -285,6 +319,7 @@ def drawn_keys(monkeypatch):
 
     class Os:
         urandom = staticmethod(recorded)
+        getpid = staticmethod(os.getpid)
 
     monkeypatch.setattr(randomness, "os", Os)
     return drawn

@@ -142,10 +142,10 @@ def test_each_thread_is_answered_what_it_asked(open_session, monkeypatch):
     await_answer = session._await
     both = threading.Barrier(2)
 
-    def interrupted(name):
+    def interrupted(name, number):
         with suppress(threading.BrokenBarrierError):
             both.wait(0.1)
-        return await_answer(name)
+        return await_answer(name, number)
 
     monkeypatch.setattr(session, "_await", interrupted)
     answers = {}
@@ -155,6 +155,40 @@ def test_each_thread_is_answered_what_it_asked(open_session, monkeypatch):
 
     together(lambda: ask(x, 1), lambda: ask(w, 1000))
     assert answers == {1: [1], 1000: [1000]}
+
+
+def test_an_answer_that_nobody_waited_for_is_not_given_to_the_next(open_session, monkeypatch):
+    session = open_session()
+    x, w = enter(session, [1]), enter(session, [1000])
+    receive = session._endpoint.receive
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session._endpoint, "receive", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        session.reveal(x)
+    monkeypatch.setattr(session._endpoint, "receive", receive)
+    assert read(session, w) == [1000]
+    assert read(session, x) == [1]
+
+
+def test_an_order_that_not_every_role_got_ends_the_session(open_session, monkeypatch):
+    session = open_session()
+    x = enter(session, [1])
+    send = session._endpoint.send
+
+    def fails(to, message):
+        if to == "bob" and message.kind == "instruct":
+            raise KeyboardInterrupt
+        send(to, message)
+
+    monkeypatch.setattr(session._endpoint, "send", fails)
+    with pytest.raises(KeyboardInterrupt):
+        session.reveal(x)
+    monkeypatch.setattr(session._endpoint, "send", send)
+    with pytest.raises(SessionClosed, match="did not reach every role"):
+        session.reveal(x)
 
 
 def test_ids_are_never_repeated(open_session):
@@ -276,6 +310,8 @@ def test_instructions_that_are_too_large_together_are_sent_apart(open_session, m
     indices = np.array([1, 0] * 30, "<i8").tobytes()
     session.emit(Gather(turned, x.wire.id, (60,), indices))
     session.emit(Gather(session.new_id(), x.wire.id, (60,), indices))
+    # The source dies before the order is sent, and is used by both of its pieces.
+    del x
     session.flush()
     assert read(session, Handle(session, Wire(turned, (60,)))) == [6, 5] * 30
 

@@ -6,7 +6,12 @@ import pytest
 import torch
 from agreement import close, stored
 
-from tacita.errors import BoundExceeded, PrivateValueError, UnsupportedOperation
+from tacita.errors import (
+    BoundExceeded,
+    EncodingError,
+    PrivateValueError,
+    UnsupportedOperation,
+)
 from tacita.ring.fixed_point import Precision
 
 OPERATORS = [operator.gt, operator.ge, operator.lt, operator.le, operator.eq, operator.ne]
@@ -133,3 +138,33 @@ def test_no_branch_on_private_values(group):
             use(x)
     with pytest.raises(PrivateValueError):
         assert x > 0
+
+
+def test_what_lies_between_minus_one_and_one_is_not_a_bit(group):
+    signs = torch.sign(group.share(torch.tensor([-2.0, 0.0, 3.0])))
+    with pytest.raises(UnsupportedOperation, match="0 and 1"):
+        torch.logical_not(signs)
+    with pytest.raises(UnsupportedOperation):
+        torch.where(signs, 10.0, 1.0)
+    close(torch.sign(group.share(torch.tensor([-2.0, 3.0]))).any(), torch.tensor(1.0))
+    close(torch.sign(group.share(torch.tensor([-2.0, -3.0]))).all(), torch.tensor(1.0))
+    declared = group.share(torch.tensor([0, 1])).bounded(1)
+    with pytest.raises(UnsupportedOperation, match="0 and 1"):
+        torch.logical_not(declared)
+
+
+def test_what_is_made_of_bits_is_bits(group):
+    positive = group.share(torch.tensor([-2.0, 0.0, 3.0])) > 0
+    turned = torch.cat([positive[1:], ~positive.view(3, 1).view(3)[:1]])
+    close(turned & positive.flip(0)[0], torch.tensor([0.0, 1.0, 1.0]))
+
+
+def test_bool_asks_whether_a_value_is_zero(group):
+    close(group.share(torch.tensor([1, -2, 0])).bool(), torch.tensor([1.0, 1.0, 0.0]))
+
+
+def test_public_numbers_beyond_the_ring_are_refused(group):
+    x = group.share(torch.tensor([1.0]))
+    for operation in (lambda: x + 1e17, lambda: x - 1e16, lambda: 1e17 - x, lambda: x > 1e17):
+        with pytest.raises(EncodingError, match="too large"):
+            operation()

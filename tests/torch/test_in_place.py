@@ -175,3 +175,12 @@ def test_what_does_not_fit(group):
         assert torch.equal(plain, torch.ones(2))
     close(x, torch.ones(2))
     assert torch.equal(n.get(), torch.tensor([1, 2]))
+
+
+def test_data_takes_a_tensor_of_its_kind_only(group):
+    x, y = group.share(torch.tensor([1.0, 2.0])), group.share(torch.tensor([3.0, 4.0]))
+    z = x + 0
+    z.data = y
+    close(z, torch.tensor([3.0, 4.0]))
+    with pytest.raises(UsageError, match="share the new values first"):
+        z.data = torch.zeros(2)

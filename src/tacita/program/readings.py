@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tacita.errors import MaskReused
 from tacita.ring.planes import Layout
+from tacita.ring.randomness import OneTime
 
 Array = NDArray[np.uint64]
 View = Callable[[Array], Array]
@@ -37,7 +38,7 @@ Round = list[Opening]
 Steps = Generator[Round, list[Array], None]
 
 
-class Mask:
+class Mask(OneTime):
     """One party's share of a uniform mask that the dealer knows; it hides one value, once."""
 
     __slots__ = ("_used", "share")
@@ -46,14 +47,18 @@ class Mask:
         self.share = share
         self._used = False
 
-    def _spend(self) -> None:
+    def _spend(self, value: Array) -> None:
         if self._used:
             raise MaskReused("a mask hides one value, once; draw another")
         self._used = True
+        if value.shape != self.share.shape:
+            raise MaskReused(
+                f"a mask of shape {self.share.shape} cannot hide a value of shape {value.shape}"
+            )
 
     def hide(self, value: Array) -> Opening:
         """The summand of value + mask in Z_2^64: uniform, whatever the value."""
-        self._spend()
+        self._spend(value)
         return Opening(np.add(value, self.share))
 
 
@@ -64,7 +69,7 @@ class BitMask(Mask):
 
     def hide(self, value: Array) -> Opening:
         """The summand of value XOR mask: uniform, whatever the value."""
-        self._spend()
+        self._spend(value)
         return Opening(np.bitwise_xor(value, self.share), boolean=True)
 
 

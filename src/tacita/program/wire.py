@@ -18,12 +18,14 @@ class Wire:
     scale: the ring integer divided by `scale` is the real value; 1 for plain integers.
     bound: |ring integer| <= bound, or None where nothing is known. A known bound makes
         comparisons narrower; an exceeded one makes them wrong (checked mode finds out).
+    bit: every value is 0 or 1, as a comparison results in; never a mere declaration.
     """
 
     id: int
     shape: tuple[int, ...]
     scale: int = 1
     bound: int | None = None
+    bit: bool = False
 
     @property
     def size(self) -> int:

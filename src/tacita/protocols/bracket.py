@@ -47,7 +47,7 @@ def bracket(count: int, size: int, n: int, bits: int) -> Bracket:
     return Bracket(count, size, sign.width(bits, pairs * count * n) if pairs else None)
 
 
-@dataclass
+@dataclass(repr=False)
 class Candidates:
     """This party's view of the candidates of a level; the first level's indices are public."""
 

@@ -9,6 +9,7 @@ purposes: both ends check it without talking.
 from __future__ import annotations
 
 import os
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,16 @@ def fresh_key() -> bytes:
     return os.urandom(KEY_BYTES)
 
 
-class Stream:
+class OneTime:
+    """What must not exist twice: a copy would draw the same randomness again."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise MaskReused(f"a {type(self).__name__} cannot be copied or pickled")
+
+
+class Stream(OneTime):
     """The stream of one instruction (or a branch of it) under one key; draws move it forward."""
 
     __slots__ = ("_block", "_key", "_nonce")
@@ -57,16 +67,17 @@ class Stream:
         return block
 
 
-class StreamKey:
+class StreamKey(OneTime):
     """A key and the streams it has opened; each (instruction, branch) opens once, in order."""
 
-    __slots__ = ("_key", "_last")
+    __slots__ = ("_key", "_last", "_process")
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise ValueError(f"a stream key has {KEY_BYTES} bytes, not {len(key)}")
         self._key = key
         self._last = -1
+        self._process = os.getpid()
 
     def __repr__(self) -> str:
         return "StreamKey(hidden)"
@@ -75,6 +86,8 @@ class StreamKey:
         """The stream of instruction `number`; numbers ascend, and branches within a number."""
         if not 0 <= branch < BRANCHES or not 0 <= number < 1 << 56:
             raise ValueError(f"no stream has number {number}, branch {branch}")
+        if os.getpid() != self._process:
+            raise MaskReused("this process was forked, and its parent draws from the same key")
         nonce = number * BRANCHES + branch
         if nonce <= self._last:
             raise MaskReused(f"stream {number}.{branch} was opened before, or a later one was")
@@ -82,7 +95,7 @@ class StreamKey:
         return Stream(self._key, nonce)
 
 
-class SharingSource:
+class SharingSource(OneTime):
     """One-time shares for whoever owns an input, from a key of the owner's own."""
 
     def __init__(self) -> None:

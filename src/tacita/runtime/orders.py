@@ -35,8 +35,16 @@ class Turn(msgspec.Struct, frozen=True, array_like=True):
     round: int
 
 
+class Answer(msgspec.Struct, frozen=True, array_like=True):
+    """The header of what goes back to the user's side: to which number, and why not, if refused."""
+
+    number: int
+    text: str = ""
+
+
 _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode
 decode_order = msgspec.msgpack.Decoder(Order).decode
+decode_answer = msgspec.msgpack.Decoder(Answer).decode
 decode_dealt = msgspec.msgpack.Decoder(Dealt).decode
 decode_turn = msgspec.msgpack.Decoder(Turn).decode

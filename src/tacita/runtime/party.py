@@ -15,7 +15,7 @@ from tacita.program.readings import Array, BitMask, Mask, Masked, Round, View
 from tacita.protocols import Constant, Input, MaskWires, Reveal
 from tacita.ring.planes import Layout
 from tacita.ring.randomness import Stream, StreamKey
-from tacita.runtime.orders import Order, Turn, decode_dealt, decode_turn, encode
+from tacita.runtime.orders import Answer, Order, Turn, decode_dealt, decode_turn, encode
 from tacita.runtime.transport import Endpoint, Kind, Message
 
 
@@ -108,7 +108,7 @@ class Party:
                 public = isinstance(instruction, Constant)
                 self._wires[instruction.out] = Held(share.reshape(instruction.shape), public=public)
             elif isinstance(instruction, Reveal):
-                self._reveal(instruction.x)
+                self._reveal(number, instruction.x)
             elif self._failed and (failure := self._failure(instruction)) is not None:
                 self._pass_over(number, instruction, failure)
             else:
@@ -134,15 +134,16 @@ class Party:
             return None
         return next((self._failed[w] for w in instruction.reads if w in self._failed), None)
 
-    def _reveal(self, wire: int) -> None:
+    def _reveal(self, number: int, wire: int) -> None:
         if wire in self._failed:
-            self._endpoint.send(self._user, Message("refuse", self._failed[wire].encode()))
+            refusal = encode(Answer(number, self._failed[wire]))
+            self._endpoint.send(self._user, Message("refuse", refusal))
         else:
             held = self._wires[wire]
             # Of a public wire, which every party holds whole, only the first one's share is not 0.
             share = held.share if not held.public or self._first else np.zeros_like(held.share)
             share = np.ascontiguousarray(share)
-            self._endpoint.send(self._user, Message("share", arrays=(share,)))
+            self._endpoint.send(self._user, Message("share", encode(Answer(number)), (share,)))
 
     def _fetch(self, number: int) -> dict[int, deque[Array]]:
         """The dealer's corrections for an order, by branch."""

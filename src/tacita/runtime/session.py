@@ -7,6 +7,7 @@ gets back: shares of what it reveals.
 
 from __future__ import annotations
 
+import os
 import traceback
 import weakref
 from collections import deque
@@ -34,7 +35,14 @@ from tacita.protocols import AnyInstruction, Constant, Forget, Input, MaskWires,
 from tacita.ring import kernels
 from tacita.ring.randomness import SharingSource
 from tacita.runtime.dealer import Dealer
-from tacita.runtime.orders import LARGEST_ORDER, Order, decode_order, encode
+from tacita.runtime.orders import (
+    LARGEST_ORDER,
+    Answer,
+    Order,
+    decode_answer,
+    decode_order,
+    encode,
+)
 from tacita.runtime.party import Party
 from tacita.runtime.transport import MemoryEndpoint, MemoryNetwork, Message
 
@@ -68,12 +76,14 @@ class Session:
         self.checked = checked
         self._limit = limit
         self._ids = count()
+        self._process = os.getpid()
         self._number = 0
         self._waiting: list[AnyInstruction] = []
         self._forgotten: deque[int] = deque()
         self._dealer_forgets: list[int] = []
         self._source = SharingSource()
         self._lock = Lock()  # orders, and shares of inputs, one after the other
+        self._masking = Lock()  # a wire is masked once, whoever needs it first
         self._asking = Lock()  # answers go to the thread that asked
         self._closed: str | None = None
         names = [*self.holders, *([dealer] if dealer is not None else [])]
@@ -146,26 +156,27 @@ class Session:
     ) -> None:
         """beside: the array that goes with the order to each party; the dealer gets none."""
         self._require_open()
-        forget = tuple(self._forgotten)
-        first = self._number
-        header = encode(Order(first, instructions, forget))
-        if len(header) > LARGEST_ORDER:
-            if len(instructions) == 1:
-                raise UsageError(
-                    f"a {type(instructions[0]).__name__} of {len(header)} bytes is too large to "
-                    f"send; the limit is {LARGEST_ORDER}: split the tensor"
-                )
-            self._send(instructions[:1], None)
-            self._send(instructions[1:], None)
-            return
-        for _ in forget:
-            self._forgotten.popleft()
+        pieces = in_pieces(self._number, instructions)
+        # Handles that die from here on are for the next order; this one may still use the others.
+        forget = tuple(self._forgotten.popleft() for _ in range(len(self._forgotten)))
         self._number += len(instructions)
+        try:
+            for place, order in enumerate(pieces, start=1):
+                self._send_order(order, forget if place == len(pieces) else (), beside)
+        except BaseException:
+            # Some roles have the order and others do not; nothing they do would fit together.
+            self._close("an order did not reach every role")
+            raise
+
+    def _send_order(
+        self, order: Order, forget: tuple[int, ...], beside: Sequence[Array] | None
+    ) -> None:
+        header = encode(Order(order.number, order.instructions, forget))
         for index, holder in enumerate(self.holders):
             arrays = () if beside is None else (beside[index],)
             self._endpoint.send(holder, Message("instruct", header, arrays))
         if self.dealer is not None:
-            self._send_dealer(first, instructions, forget)
+            self._send_dealer(order.number, order.instructions, forget)
 
     def _send_dealer(
         self, first: int, instructions: tuple[AnyInstruction, ...], forget: tuple[int, ...]
@@ -202,16 +213,17 @@ class Session:
                 f"{', '.join(self.holders)} have no crypto provider: share them with "
                 "crypto_provider=…"
             )
-        targets: dict[int, Handle] = {}
-        for handle in handles:
-            if not handle.masked:
-                target = handle.mask_target
-                targets[target.wire.id] = target
-        if targets:
-            wires = [target.wire for target in targets.values()]
-            self.emit(MaskWires(tuple(w.id for w in wires), tuple(w.shape for w in wires)))
-            for target in targets.values():
-                target.mark_masked()
+        with self._masking:
+            targets: dict[int, Handle] = {}
+            for handle in handles:
+                if not handle.masked:
+                    target = handle.mask_target
+                    targets[target.wire.id] = target
+            if targets:
+                wires = [target.wire for target in targets.values()]
+                self.emit(MaskWires(tuple(w.id for w in wires), tuple(w.shape for w in wires)))
+                for target in targets.values():
+                    target.mark_masked()
 
     def forget(self, wire: int) -> None:
         self._forgotten.append(wire)
@@ -223,14 +235,17 @@ class Session:
         failed.
         """
         with self._asking:
-            self.emit(Reveal(handle.wire.id))
-            self.flush()
-            messages = [self._await(holder) for holder in self.holders]
+            with self._lock:
+                self._require_open()
+                self._waiting.append(Reveal(handle.wire.id))
+                number = self._number + len(self._waiting) - 1
+                self._flush()
+            messages = [self._await(holder, number) for holder in self.holders]
         total: Array | None = None
         refusal: str | None = None
         for message in messages:
             if message.kind == "refuse":
-                refusal = message.header.decode()
+                refusal = decode_answer(message.header).text
                 continue
             (share,) = message.arrays
             total = share.copy() if total is None else np.add(total, share, out=total)
@@ -247,13 +262,28 @@ class Session:
         with self._asking:
             with self._lock:
                 self._require_open()
+                number = self._number
+                self._number += 1
                 for name in self._names:
-                    self._endpoint.send(name, Message("done"))
+                    self._endpoint.send(name, Message("done", encode(Answer(number))))
             for name in self._names:
-                self._await(name)
+                self._await(name, number)
 
-    def _await(self, name: str) -> Message:
-        """The next message from a role, for as long as the roles make progress."""
+    def _await(self, name: str, number: int) -> Message:
+        """A role's answer to the order of that number, for as long as the roles make progress.
+
+        Answers that somebody asked for and, interrupted, did not wait for are dropped.
+        """
+        while True:
+            message = self._next(name)
+            answered = decode_answer(message.header).number
+            if answered == number:
+                return message
+            if answered > number:
+                self._close(f"{name} answered {answered} where {number} was asked")
+                raise PeerFailed(f"{name} answered {answered} where {number} was asked")
+
+    def _next(self, name: str) -> Message:
         seen = self._carried()
         while True:
             try:
@@ -272,6 +302,11 @@ class Session:
         return [role.carried for role in self._roles]
 
     def _require_open(self) -> None:
+        if os.getpid() != self._process:
+            raise SessionClosed(
+                "this process was forked from the one whose threads are the parties; share the "
+                "data here, with workers made here"
+            )
         if self._closed is not None:
             raise SessionClosed(
                 f"the session of {', '.join(self.holders)} has ended ({self._closed}); share the "
@@ -289,6 +324,21 @@ class Session:
                 self._close("it was closed")
         for thread in self._threads:
             thread.join(self._limit)
+
+
+def in_pieces(number: int, instructions: tuple[AnyInstruction, ...]) -> list[Order]:
+    """One order, or several where one would be too large to send."""
+    order = Order(number, instructions)
+    size = len(encode(order))
+    if size <= LARGEST_ORDER:
+        return [order]
+    if len(instructions) == 1:
+        raise UsageError(
+            f"a {type(instructions[0]).__name__} of {size} bytes is too large to send; the limit "
+            f"is {LARGEST_ORDER}: split the tensor"
+        )
+    half = len(instructions) // 2
+    return in_pieces(number, instructions[:half]) + in_pieces(number + half, instructions[half:])
 
 
 def stop(endpoint: MemoryEndpoint, names: Sequence[str]) -> None:
@@ -312,8 +362,10 @@ def serve(role: Party | Dealer, endpoint: MemoryEndpoint, names: Sequence[str]) 
                 endpoint.send(USER, Message("fail", b"the session was closed"))
                 return
             if message.kind == "done":
-                endpoint.send(USER, Message("done"))
+                endpoint.send(USER, message)
                 continue
+            if len(message.header) > 2 * LARGEST_ORDER:  # with what is to be forgotten
+                raise PeerFailed(f"an order of {len(message.header)} bytes is too large")
             role.carry_out(decode_order(message.header), message.arrays)
     except Exception as error:
         announce(endpoint, names, error)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tacita.errors import HoldersError, UsageError
-from tacita.runtime.session import Session
+from tacita.runtime.session import USER, Session
 from tacita.runtime.traffic import Traffic, measured
 
 PROTOCOLS = ("tables",)
@@ -93,6 +93,8 @@ def validate(holders: Sequence[VirtualWorker], dealer: VirtualWorker | None, pro
         if not isinstance(each, VirtualWorker):
             raise HoldersError(f"shares are held by workers, not by {type(each).__name__}")
     names = [each.id for each in holders]
+    if USER in names or (dealer is not None and dealer.id == USER):
+        raise HoldersError(f"{USER!r} is not a worker's id: choose another")
     if len(names) < 2:
         raise HoldersError(
             f"sharing takes two holders or more, not {names}: one holder alone would see the value"
@@ -104,7 +106,9 @@ def validate(holders: Sequence[VirtualWorker], dealer: VirtualWorker | None, pro
             f"{dealer.id} cannot be crypto provider and holder at once: it would know the masks"
         )
     if protocol not in PROTOCOLS:
-        raise UsageError(f"no protocol {protocol!r}; there is {', '.join(PROTOCOLS)}")
+        raise UsageError(
+            f"no protocol {protocol!r}; there is {', '.join(PROTOCOLS)}: leave protocol= out"
+        )
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tacita.errors import HoldersError, UsageError
+from tacita.errors import EncodingError, HoldersError, UsageError
 from tacita.runtime.worker import VirtualWorker
 from tacita.torch.fixed_precision_tensor import FixedPrecisionTensor
 from tacita.torch.fixed_precision_tensor import fix_precision as fixed
@@ -23,7 +23,7 @@ from tacita.torch.pointer_tensor import PointerTensor
 from tacita.torch.pointer_tensor import send as sent
 from tacita.torch.private_tensor import PrivateTensor
 from tacita.torch.ring_tensor import RingTensor
-from tacita.torch.sharing import open_session, ring_values
+from tacita.torch.sharing import PYSYFT_DEFAULT, open_session, ring_values
 
 Place = tuple[dict[str, Any], str]
 
@@ -83,7 +83,15 @@ def fix_precision(self: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
     for tensor, _ in places(self):
         if isinstance(tensor, RingTensor):
             tensor.fix_precision(*args, **kwargs)  # type: ignore[attr-defined]
-    replace(self, is_plain_float, each(lambda tensor: fixed(tensor, *args, **kwargs)))
+    names = {id(tensor): name for name, tensor in (*self.named_parameters(), *self.named_buffers())}
+
+    def encoded(tensor: torch.Tensor) -> torch.Tensor:
+        try:
+            return fixed(tensor, *args, **kwargs)
+        except EncodingError as error:
+            raise EncodingError(f"{names.get(id(tensor), 'a parameter')}: {error}") from None
+
+    replace(self, is_plain_float, each(encoded))
     return self
 
 
@@ -171,6 +179,7 @@ def encrypt(
     """fix_precision() and share() in one, in place; an error leaves the module as it was."""
     if not workers:
         raise HoldersError("encrypt takes the holders: encrypt(workers=[alice, bob], …)")
+    protocol = "tables" if protocol == PYSYFT_DEFAULT else protocol
     had_plain = any(is_plain_float(tensor) for tensor, _ in places(self))
     fix_precision(self, base=base, precision_fractional=precision_fractional)
     try:

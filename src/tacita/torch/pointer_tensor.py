@@ -46,7 +46,7 @@ class PointerTensor(torch.Tensor):
             return cls(it.location, it.id_at_location, it.shape, it.dtype)
         raise UnsupportedOperation(
             f"{func}: the tensor is at a worker, and nothing is computed there in the clear; call "
-            "get() first, or share() it to compute on it"
+            "get() first"
         )
 
     def get(self) -> torch.Tensor:

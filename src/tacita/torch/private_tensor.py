@@ -191,7 +191,10 @@ def _why(first: PrivateTensor, second: PrivateTensor) -> str:
         values = [getattr(each._lowering.builder, name, None) for each in (first, second)]
         if values[0] != values[1]:
             return f", crypto provider and {name}= ({values[0]!r} and {values[1]!r} here)"
-    return "; their sessions differ: one has ended, share its data again"
+    return (
+        "; their sessions differ: one has ended, or a worker was made twice under one id. Make "
+        "workers once, and share the older data again"
+    )
 
 
 def ring_bound(limit: float, scale: int) -> int:

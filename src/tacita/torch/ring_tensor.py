@@ -117,6 +117,22 @@ class RingTensor(torch.Tensor):
         # torch refuses ~ on floats, which comparisons in fixed point are.
         return self.logical_not()
 
+    @property
+    def data(self) -> torch.Tensor:
+        """As torch's: the same values without history."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: torch.Tensor) -> None:
+        if not isinstance(value, type(self)):
+            raise UsageError(
+                f".data of a {type(self).__name__} takes another one, not a "
+                f"{type(value).__name__}: encode and share the new values first"
+            )
+        require_unaliased(self, "assignment to .data")
+        _same_kind(self, value._lowering)
+        self._become(value._handle)
+
     # ---- copies --------------------------------------------------------------------------------
 
     def copy(self) -> Self:
@@ -278,6 +294,7 @@ def _in_place(entry: Entry, wanted: Any, func: Any, args: Any, kwargs: Named) ->
     lowering, operands, named = _operands(args, kwargs)
     _same_kind(target, lowering)
     target._become(_lower(entry, wanted, lowering, operands, named))
+    lowering.builder.flush()
     return target
 
 

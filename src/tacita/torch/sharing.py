@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tacita.errors import EncodingError, HoldersError
+from tacita.errors import EncodingError, HoldersError, UsageError
 from tacita.ring.fixed_point import LARGEST, Array, Precision
 from tacita.runtime.session import Session
 from tacita.runtime.worker import VirtualWorker, session_for
@@ -21,6 +21,8 @@ from tacita.torch.fixed_precision_tensor import (
 from tacita.torch.lowering import Lowering
 from tacita.torch.private_tensor import PrivateTensor, ring_bound
 from tacita.torch.swapping import replaced_by
+
+PYSYFT_DEFAULT = "mpc"  # what PySyft's encrypt calls sharing, whichever comparison it uses
 
 
 def share(
@@ -45,6 +47,8 @@ def share(
     BoundExceeded where a value is larger than stated.
     """
     values, scale, known, precision = ring_values(tensor, dtype=dtype, bound=bound)
+    if requires_grad and precision is None:
+        raise UsageError("only tensors in fixed precision have gradients: fix_precision() first")
     session = open_session(holders, crypto_provider, protocol=protocol, checked=checked)
     handle = session.input(values, tuple(tensor.shape), scale, known)
     shared = PrivateTensor(handle, Lowering(session, precision))
@@ -108,6 +112,7 @@ def encrypt(
     """fix_precision() and share() in one; `decrypt()` undoes it."""
     if not workers:
         raise HoldersError("encrypt takes the holders: encrypt(workers=[alice, bob], …)")
+    protocol = "tables" if protocol == PYSYFT_DEFAULT else protocol
     fixed = fix_precision(tensor, base=base, precision_fractional=precision_fractional)
     shared = share(
         fixed,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tacita.errors import UnsupportedOperation
 from tacita.program.builder import Handle
 from tacita.program.wire import RING_BITS
@@ -23,7 +25,13 @@ def nonnegative(low: Lowering, x: Handle, what: str = WHAT) -> Handle:
     x = _checked(low, x, what)
     out = low.wire(shape, 1, 1)
     width = sign.width(x.wire.comparison_bits(), x.wire.size)
-    return low.emit(NonNegative(out.id, x.wire.id, shape, width), out)
+    return marked(low.emit(NonNegative(out.id, x.wire.id, shape, width), out))
+
+
+def marked(handle: Handle) -> Handle:
+    """A handle just made, on a wire whose values are 0 and 1."""
+    handle.wire = replace(handle.wire, bit=True)
+    return handle
 
 
 def _checked(low: Lowering, x: Handle, what: str) -> Handle:
@@ -41,12 +49,12 @@ def zero(low: Lowering, x: Handle, what: str = WHAT) -> Handle:
     out = low.wire(shape, 1, 1)
     bits = min(x.wire.comparison_bits(), RING_BITS)
     plan = tables.plan(bits, x.wire.size, order=False)
-    return low.emit(Zero(out.id, x.wire.id, shape, plan), out)
+    return marked(low.emit(Zero(out.id, x.wire.id, shape, plan), out))
 
 
 def complement(low: Lowering, bit: Handle) -> Handle:
     """1 - bit."""
-    return low.combine(((bit, -1), (low.number(1), 1)), bit.wire.shape, 1, bound=1)
+    return marked(low.combine(((bit, -1), (low.number(1), 1)), bit.wire.shape, 1, bound=1))
 
 
 def ge(low: Lowering, a: Operand, b: Operand) -> Handle:
@@ -75,7 +83,7 @@ def ne(low: Lowering, a: Operand, b: Operand) -> Handle:
 
 def is_bit(x: object) -> bool:
     """Is this a wire of 0 and 1?"""
-    return isinstance(x, Handle) and x.wire.scale == 1 and x.wire.bound in (0, 1)
+    return isinstance(x, Handle) and x.wire.bit
 
 
 def _bits(low: Lowering, what: str, *values: Operand) -> list[Handle]:
@@ -99,16 +107,16 @@ def logical_and(low: Lowering, a: Operand, b: Operand) -> Handle:
 
 def _both(low: Lowering, a: Handle, b: Handle) -> Handle:
     shape = arithmetic.broadcast(a.wire.shape, b.wire.shape, WHAT)
-    return arithmetic.product(low, a, b, shape, matrix=False, bound=1, what=WHAT)
+    return marked(arithmetic.product(low, a, b, shape, matrix=False, bound=1, what=WHAT))
 
 
 def logical_or(low: Lowering, a: Operand, b: Operand) -> Handle:
     a, b = _bits(low, "logical or", a, b)
     both = _both(low, a, b)
-    return low.combine(((a, 1), (b, 1), (both, -1)), both.wire.shape, 1, bound=1)
+    return marked(low.combine(((a, 1), (b, 1), (both, -1)), both.wire.shape, 1, bound=1))
 
 
 def logical_xor(low: Lowering, a: Operand, b: Operand) -> Handle:
     a, b = _bits(low, "logical xor", a, b)
     both = _both(low, a, b)
-    return low.combine(((a, 1), (b, 1), (both, -2)), both.wire.shape, 1, bound=1)
+    return marked(low.combine(((a, 1), (b, 1), (both, -2)), both.wire.shape, 1, bound=1))

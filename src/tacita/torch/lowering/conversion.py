@@ -9,6 +9,7 @@ import torch
 
 from tacita.errors import UnsupportedOperation
 from tacita.program.builder import Handle
+from tacita.torch.lowering.comparison import ne
 from tacita.torch.lowering.lowering import Lowering
 from tacita.torch.lowering.operands import Number, fraction
 from tacita.torch.lowering.shape import expanded
@@ -27,6 +28,8 @@ def to_copy(
         raise UnsupportedOperation(
             f"private tensors live with their holders and cannot move to {device}"
         )
+    if dtype == torch.bool:
+        return ne(low, x, 0)
     if dtype is None or dtype.is_floating_point == (low.precision is not None):
         return x
     if low.precision is None:
@@ -34,8 +37,9 @@ def to_copy(
             "private integers cannot become fixed point: call fix_precision() before share()"
         )
     raise UnsupportedOperation(
-        f"a fixed-precision tensor cannot become {dtype} in place: call get().float_precision() "
-        "first, or // 1 to round down"
+        f"a private tensor in fixed precision cannot become {dtype}; the results of comparisons "
+        "and argmax are whole numbers as they are, // 1 rounds others down, and after "
+        "get().float_precision() there is an ordinary tensor"
     )
 
 

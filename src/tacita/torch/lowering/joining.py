@@ -34,7 +34,8 @@ def concatenated(low: Lowering, parts: Sequence[Handle], dim: int, what: str) ->
     length = sum(each.wire.shape[dim] for each in wires)
     bounds = [each.wire.bound for each in wires]
     bound = None if None in bounds else max(b for b in bounds if b is not None)
-    wire = low.wire((*first[:dim], length, *first[dim + 1 :]), scale, bound)
+    bit = scale == 1 and all(each.wire.bit for each in wires)
+    wire = low.wire((*first[:dim], length, *first[dim + 1 :]), scale, bound, bit=bit)
     if not wire.size:
         return low.zeros(wire.shape, scale)
     return low.emit(Concatenate(wire.id, tuple(each.wire.id for each in wires), dim), wire)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -34,9 +35,9 @@ class Lowering:
         self.widest = max(self.scale * self.scale, 1 << 32)
         self._numbers: dict[tuple[int, int], Handle] = {}
 
-    def wire(self, shape: Shape, scale: int, bound: int | None) -> Wire:
+    def wire(self, shape: Shape, scale: int, bound: int | None, *, bit: bool = False) -> Wire:
         """A new wire; a bound that no protocol can use is dropped."""
-        return Wire(self.builder.new_id(), shape, scale, limited(bound))
+        return Wire(self.builder.new_id(), shape, scale, limited(bound), bit)
 
     def emit(self, instruction: Instruction, wire: Wire, base: Handle | None = None) -> Handle:
         self.builder.emit(instruction)
@@ -53,7 +54,14 @@ class Lowering:
         # Sizes are taken as unsigned: the size of -2^63 is 2^63, not a negative number.
         sizes = np.abs(values.view(np.int64)).view(np.uint64)
         bound = int(np.max(sizes, initial=np.uint64(0)))
-        return self.builder.constant(values, scale, limited(bound))
+        handle = self.builder.constant(values, scale, limited(bound))
+        return self._marked(handle, bit=scale == 1 and not np.any(values > 1))
+
+    @staticmethod
+    def _marked(handle: Handle, *, bit: bool) -> Handle:
+        if bit:
+            handle.wire = replace(handle.wire, bit=True)
+        return handle
 
     def number(self, value: int, scale: int = 1) -> Handle:
         """A public 0-d constant, sent once."""
@@ -61,13 +69,15 @@ class Lowering:
         if handle is None:
             ring = np.array(value % (1 << 64), np.uint64)
             handle = self.builder.constant(ring, scale, limited(abs(value)))
+            self._marked(handle, bit=scale == 1 and value in (0, 1))
             if len(self._numbers) < REMEMBERED:
                 self._numbers[value, scale] = handle
         return handle
 
     def zeros(self, shape: Shape, scale: int = 1) -> Handle:
         """Public zeros; also what an operation on no elements at all results in."""
-        return self.builder.constant(np.zeros(shape, np.uint64), scale, 0)
+        handle = self.builder.constant(np.zeros(shape, np.uint64), scale, 0)
+        return self._marked(handle, bit=True)
 
     def combine(
         self,

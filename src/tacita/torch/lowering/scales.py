@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import lcm
 
+from tacita.errors import EncodingError
 from tacita.program.builder import Handle
 from tacita.program.wire import TRUNCATION_BITS
 from tacita.protocols import Reshape, Truncate, WithinBound, sign
+from tacita.ring.fixed_point import LARGEST
 from tacita.torch.lowering.lowering import Lowering
 
 # A divisor that leaves nothing of any value that truncation accepts.
@@ -62,7 +64,7 @@ def within(low: Lowering, handle: Handle, widest: int, what: str) -> Handle:
     if not low.builder.checked or not wire.size:
         return handle
     bound = widest if wire.bound is None else min(wire.bound, widest)
-    out = low.wire(wire.shape, wire.scale, wire.bound)
+    out = low.wire(wire.shape, wire.scale, wire.bound, bit=wire.bit)
     # Values may lie anywhere in the ring: the check itself relies on no bound.
     width = sign.width(64, 2 * wire.size)
     return low.emit(
@@ -85,7 +87,13 @@ def aligned(
     if scale > low.widest:
         handles = descaled(low, handles, what)
         scale = lcm(*(each.wire.scale for each in handles))
-    return [(each, scale // each.wire.scale) for each in handles], scale
+    pairs = [(each, scale // each.wire.scale) for each in handles]
+    for each, coefficient in pairs:
+        if each.public and (each.wire.bound or 0) * coefficient >= LARGEST:
+            raise EncodingError(
+                f"{what}: a public number is too large for a 64-bit ring at a scale of {scale}"
+            )
+    return pairs, scale
 
 
 def rescaled(low: Lowering, handle: Handle, scale: int) -> Handle:
@@ -95,5 +103,6 @@ def rescaled(low: Lowering, handle: Handle, scale: int) -> Handle:
 
 def relabelled(low: Lowering, handle: Handle, scale: int, bound: int | None) -> Handle:
     """The same ring values under another scale or bound; a view, so a mask serves both."""
-    wire = low.wire(handle.wire.shape, scale, bound)
+    bit = handle.wire.bit and scale == handle.wire.scale
+    wire = low.wire(handle.wire.shape, scale, bound, bit=bit)
     return low.emit(Reshape(wire.id, handle.wire.id, wire.shape), wire, handle)

@@ -41,7 +41,7 @@ def _relu(low: Lowering, x: Handle, divisor: int, what: str) -> Handle:
         return low.zeros(wire.shape, low.scale)
     low.mask((x,), what)
     if divisor > 1:
-        x = within(low, x, EVERYTHING - 1, what)
+        x = within(low, x, EVERYTHING - divisor, what)  # room for the carry of truncation
     elif wire.bound is not None:
         x = within(low, x, wire.bound, what)
     bound = wire.bound

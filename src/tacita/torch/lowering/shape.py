@@ -25,7 +25,7 @@ LARGEST_GATHER = 1 << 22  # elements; every role is sent their indices, 8 bytes 
 def _view(
     low: Lowering, x: Handle, shape: Shape, make: Callable[[int, int], Instruction]
 ) -> Handle:
-    wire = low.wire(shape, x.wire.scale, x.wire.bound)
+    wire = low.wire(shape, x.wire.scale, x.wire.bound, bit=x.wire.bit)
     return low.emit(make(wire.id, x.wire.id), wire, x)
 
 
