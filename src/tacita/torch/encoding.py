@@ -51,7 +51,10 @@ def array_of(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
             else "convert it to float32 or int64 first"
         )
         raise EncodingError(f"a tensor of dtype {tensor.dtype} has no ring form: {advice}")
-    return tensor.detach().resolve_neg().numpy()
+    array: np.ndarray[Any, Any] = tensor.detach().resolve_neg().numpy()
+    if array.dtype == np.uint64 and np.any(array >> np.uint64(63)):
+        raise EncodingError("unsigned integers of 2^63 and more do not fit in signed 64 bits")
+    return array
 
 
 def fixed_point_of(tensor: torch.Tensor, precision: Precision) -> Array:
