@@ -128,7 +128,10 @@ def test_tensors_without_a_ring_form(make, advice):
 def test_all_integers_have_a_ring_form():
     edges = torch.tensor([2**63 - 1, -(2**63), -1, 0])
     assert signed(integers_of(edges)).tolist() == edges.tolist()
-    assert integers_of(torch.tensor([2**64 - 1], dtype=torch.uint64)).tolist() == [2**64 - 1]
+    largest = torch.tensor([2**63 - 1], dtype=torch.uint64)
+    assert integers_of(largest).tolist() == [2**63 - 1]
+    with pytest.raises(EncodingError, match="2\\^63"):
+        integers_of(torch.tensor([2**63], dtype=torch.uint64))
     assert integers_of(torch.tensor([True, False])).tolist() == [1, 0]
     with pytest.raises(EncodingError, match="fix_precision"):
         integers_of(torch.zeros(2))
