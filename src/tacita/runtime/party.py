@@ -101,10 +101,17 @@ class Party:
             self._key = StreamKey(self._receive(self._dealer, "key").header)
 
     def carry_out(self, order: Order, arrays: Sequence[Array]) -> None:
-        """One order: its rounds, and what it hands to the user. `arrays`: what came beside it."""
+        """One order: its rounds, and what it hands to the user.
+
+        arrays: beside the order, one for each of its inputs and constants, in turn.
+        """
+        taken = sum(isinstance(each, Input | Constant) for each in order.instructions)
+        if taken != len(arrays):
+            raise PeerFailed(f"order {order.number} came with {len(arrays)} arrays, not {taken}")
+        given = iter(arrays)
         for number, instruction in enumerate(order.instructions, start=order.number):
             if isinstance(instruction, Input | Constant):
-                (share,) = arrays
+                share = next(given)
                 public = isinstance(instruction, Constant)
                 self._wires[instruction.out] = Held(share.reshape(instruction.shape), public=public)
             elif isinstance(instruction, Reveal):

@@ -50,6 +50,7 @@ Array = NDArray[np.uint64]
 USER = "the user's side"
 WAIT_LIMIT = 120.0  # seconds a role waits for another
 MOST_WAITING = 64  # instructions that are held back for one order
+MOST_HELD_BYTES = 64 << 20  # of shares and constants beside them
 
 
 class Session:
@@ -79,6 +80,9 @@ class Session:
         self._process = os.getpid()
         self._number = 0
         self._waiting: list[AnyInstruction] = []
+        # The arrays that go beside what waits, for each party in turn.
+        self._beside: list[list[Array]] = [[] for _ in self.holders]
+        self._held_bytes = 0
         self._forgotten: deque[int] = deque()
         self._dealer_forgets: list[int] = []
         self._source = SharingSource()
@@ -134,67 +138,19 @@ class Session:
 
     def emit(self, instruction: Instruction) -> None:
         with self._lock:
-            self._require_open()
-            self._waiting.append(cast(AnyInstruction, instruction))
-            if len(self._waiting) >= MOST_WAITING:
-                self._flush()
+            self._hold(instruction)
 
     def flush(self) -> None:
         """Sends what was emitted, as one order."""
         with self._lock:
             self._flush()
 
-    def _flush(self) -> None:
-        if self._waiting:
-            waiting, self._waiting = tuple(self._waiting), []
-            self._send(waiting, None)
-
-    def _send(
-        self,
-        instructions: tuple[AnyInstruction, ...],
-        beside: Sequence[Array] | None,
-    ) -> None:
-        """beside: the array that goes with the order to each party; the dealer gets none."""
-        self._require_open()
-        pieces = in_pieces(self._number, instructions)
-        # Handles that die from here on are for the next order; this one may still use the others.
-        forget = tuple(self._forgotten.popleft() for _ in range(len(self._forgotten)))
-        self._number += len(instructions)
-        try:
-            for place, order in enumerate(pieces, start=1):
-                self._send_order(order, forget if place == len(pieces) else (), beside)
-        except BaseException:
-            # Some roles have the order and others do not; nothing they do would fit together.
-            self._close("an order did not reach every role")
-            raise
-
-    def _send_order(
-        self, order: Order, forget: tuple[int, ...], beside: Sequence[Array] | None
-    ) -> None:
-        header = encode(Order(order.number, order.instructions, forget))
-        for index, holder in enumerate(self.holders):
-            arrays = () if beside is None else (beside[index],)
-            self._endpoint.send(holder, Message("instruct", header, arrays))
-        if self.dealer is not None:
-            self._send_dealer(order.number, order.instructions, forget)
-
-    def _send_dealer(
-        self, first: int, instructions: tuple[AnyInstruction, ...], forget: tuple[int, ...]
-    ) -> None:
-        """Orders that do not concern the dealer stay here; what it is to forget comes later."""
-        self._dealer_forgets.extend(forget)
-        if self.dealer is not None and any(each.concerns_dealer for each in instructions):
-            order = Order(first, instructions, tuple(self._dealer_forgets))
-            self._dealer_forgets.clear()
-            self._endpoint.send(self.dealer, Message("instruct", encode(order)))
-
     def input(self, values: Array, shape: tuple[int, ...], scale: int, bound: int | None) -> Handle:
         """Shares ring values among the holders; each gets its own share, the dealer nothing."""
         wire = Wire(self.new_id(), tuple(shape), scale, bound)
         with self._lock:
-            self._flush()
             shares = self._source.split(np.ascontiguousarray(values), len(self.holders))
-            self._send((Input(wire.id, wire.shape),), shares)
+            self._hold(Input(wire.id, wire.shape), shares)
         return Handle(self, wire)
 
     def constant(self, values: Array, scale: int, bound: int | None) -> Handle:
@@ -202,9 +158,61 @@ class Session:
         wire = Wire(self.new_id(), values.shape, scale, bound)
         public = np.array(values)
         with self._lock:
-            self._flush()
-            self._send((Constant(wire.id, wire.shape),), [public] * len(self.holders))
+            self._hold(Constant(wire.id, wire.shape), [public] * len(self.holders))
         return Handle(self, wire, public=True)
+
+    def _hold(self, instruction: Instruction, beside: Sequence[Array] = ()) -> int:
+        """Holds an instruction back for the next order; returns the number it will have there.
+
+        beside: the array that goes with it to each party.
+        """
+        self._require_open()
+        number = self._number + len(self._waiting)
+        self._waiting.append(cast(AnyInstruction, instruction))
+        for waiting, array in zip(self._beside, beside, strict=False):
+            waiting.append(array)
+            self._held_bytes += array.nbytes
+        if len(self._waiting) >= MOST_WAITING or self._held_bytes >= MOST_HELD_BYTES:
+            self._flush()
+        return number
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        self._require_open()
+        instructions, self._waiting = tuple(self._waiting), []
+        # Handles that die from here on are for the next order; this one may still use the others.
+        forget = tuple(self._forgotten.popleft() for _ in range(len(self._forgotten)))
+        number, self._number = self._number, self._number + len(instructions)
+        self._held_bytes = 0
+        try:
+            for order, header in in_pieces(Order(number, instructions, forget)):
+                self._send(order, header)
+        except UsageError:
+            for waiting in self._beside:
+                waiting.clear()
+            raise
+        except BaseException:
+            # Some roles have the order and others do not; nothing they do would fit together.
+            self._close("an order did not reach every role")
+            raise
+
+    def _send(self, order: Order, header: bytes) -> None:
+        given = sum(isinstance(each, Input | Constant) for each in order.instructions)
+        for holder, waiting in zip(self.holders, self._beside, strict=True):
+            arrays, waiting[:given] = tuple(waiting[:given]), []
+            self._endpoint.send(holder, Message("instruct", header, arrays))
+        if self.dealer is None:
+            return
+        if not any(each.concerns_dealer for each in order.instructions):
+            # It stays here; what the dealer is to forget comes with an order that concerns it.
+            self._dealer_forgets.extend(order.forget)
+            return
+        if self._dealer_forgets:
+            forget = (*self._dealer_forgets, *order.forget)
+            self._dealer_forgets.clear()
+            header = encode(Order(order.number, order.instructions, forget))
+        self._endpoint.send(self.dealer, Message("instruct", header))
 
     def mask(self, handles: Sequence[Handle], what: str) -> None:
         if self.dealer is None:
@@ -236,9 +244,7 @@ class Session:
         """
         with self._asking:
             with self._lock:
-                self._require_open()
-                self._waiting.append(Reveal(handle.wire.id))
-                number = self._number + len(self._waiting) - 1
+                number = self._hold(Reveal(handle.wire.id))
                 self._flush()
             messages = [self._await(holder, number) for holder in self.holders]
         total: Array | None = None
@@ -326,19 +332,24 @@ class Session:
             thread.join(self._limit)
 
 
-def in_pieces(number: int, instructions: tuple[AnyInstruction, ...]) -> list[Order]:
-    """One order, or several where one would be too large to send."""
-    order = Order(number, instructions)
-    size = len(encode(order))
-    if size <= LARGEST_ORDER:
-        return [order]
+def in_pieces(order: Order) -> list[tuple[Order, bytes]]:
+    """The order and its encoding, or several where one would be too large to send.
+
+    What is to be forgotten goes with the last, since the others may use it.
+    """
+    header = encode(order)
+    if len(header) <= LARGEST_ORDER:
+        return [(order, header)]
+    number, instructions = order.number, order.instructions
     if len(instructions) == 1:
         raise UsageError(
-            f"a {type(instructions[0]).__name__} of {size} bytes is too large to send; the limit "
-            f"is {LARGEST_ORDER}: split the tensor"
+            f"a {type(instructions[0]).__name__} of {len(header)} bytes is too large to send; the "
+            f"limit is {LARGEST_ORDER}: split the tensor"
         )
     half = len(instructions) // 2
-    return in_pieces(number, instructions[:half]) + in_pieces(number + half, instructions[half:])
+    return in_pieces(Order(number, instructions[:half])) + in_pieces(
+        Order(number + half, instructions[half:], order.forget)
+    )
 
 
 def stop(endpoint: MemoryEndpoint, names: Sequence[str]) -> None:
