@@ -27,38 +27,31 @@ class Boundary(Instruction, frozen=True, tag=True):
         return Cost()
 
 
-class Input(Boundary, frozen=True, tag=True):
-    """A private value arrives: each party is handed its own share beside the instruction.
+class Arrival(Boundary, frozen=True, tag=True):
+    """A value arrives at every party, as an array beside the instruction; none at the dealer."""
+
+    out: int
+    shape: tuple[int, ...]
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def writes(self) -> tuple[int, ...]:
+        return (self.out,)
+
+
+class Input(Arrival, frozen=True, tag=True):
+    """A private value: each party is handed its own share.
 
     The owner draws all shares but the last from a cryptographic generator, so any n-1 of them are
-    uniform. The dealer is handed nothing.
+    uniform.
     """
 
-    out: int
-    shape: tuple[int, ...]
 
-    @property
-    def reads(self) -> tuple[int, ...]:
-        return ()
-
-    @property
-    def writes(self) -> tuple[int, ...]:
-        return (self.out,)
-
-
-class Constant(Boundary, frozen=True, tag=True):
-    """A public tensor arrives at every role; as a sharing, the first party holds all of it."""
-
-    out: int
-    shape: tuple[int, ...]
-
-    @property
-    def reads(self) -> tuple[int, ...]:
-        return ()
-
-    @property
-    def writes(self) -> tuple[int, ...]:
-        return (self.out,)
+class Constant(Arrival, frozen=True, tag=True):
+    """A public tensor; as a sharing, the first party holds all of it."""
 
 
 class Reveal(Boundary, frozen=True, tag=True):

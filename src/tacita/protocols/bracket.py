@@ -84,12 +84,7 @@ def deal_bracket(
     dealer: Dealing, group: Bracket, r: Array, r_index: Array | None, *, value: bool
 ) -> None:
     """r: the candidates' masks, [size, count·n]; r_index: those of private indices."""
-    assert group.width is not None
-    s = sign_masks(dealer, group, r)
-    layout = Layout(r.size)
-    if group.size > 2:
-        tables.deal_level(dealer, layout, (group.size - 1,), order=False)
-        s = dealer.mask_bits(layout, 1)
+    s = winner_masks(dealer, group, r)
     dealer.deal((r.size,), lambda into: kernels.bit_correction(s, into))
     bit = kernels.unpack_bits(s, r.size).astype(np.uint64)
     if value:
@@ -98,16 +93,18 @@ def deal_bracket(
         dealer.deal((r.size,), subtract_from(bit * flat(r_index)))
 
 
-def sign_masks(dealer: Dealing, group: Bracket, r: Array) -> Array:
-    """Deals the comparison of all pairs; for groups of two also the winner bits' masks."""
+def winner_masks(dealer: Dealing, group: Bracket, r: Array) -> Array:
+    """Deals what `winners` needs; returns the plane of the winner bits' masks."""
     assert group.width is not None
+    layout = Layout(r.size)
     differ = differences(r, group)
-    if group.size > 2:
-        # The comparison's bits stay shared: what masks the top bit of r is dealt as bits.
-        return sign.deal_shared(dealer, differ, group.width)
-    s = kernels.unpack_bits(sign.deal(dealer, differ, group.width), differ.size)
-    # Of two, the second wins when the first does not: one bit and its complement, one mask.
-    return kernels.pack_bits(np.concatenate([s, s]), Layout(r.size).width)
+    if group.size == 2:
+        # The second wins when the first does not: one bit and its complement, one mask.
+        s = kernels.unpack_bits(sign.deal(dealer, differ, group.width), differ.size)
+        return kernels.pack_bits(np.concatenate([s, s]), layout.width)
+    sign.deal_shared(dealer, differ, group.width)
+    tables.deal_level(dealer, layout, (group.size - 1,), order=False)
+    return dealer.mask_bits(layout, 1)
 
 
 def evaluate_bracket(
@@ -187,16 +184,12 @@ def winners(
         inputs[j - 1, i] = won[pair]
         inputs[i, j] = lost[pair]
     nodes = np.concatenate(
-        [kernels.pack_bits(flat_bits(each), layout.width) for each in inputs], axis=1
+        [kernels.pack_bits(each.reshape(-1), layout.width) for each in inputs], axis=1
     )
     wins = yield from tables.evaluate_level(party, layout, nodes, (size - 1,), order=False)
     mask = party.mask_bits(layout, 1)
     (flipped,) = yield [mask.hide(wins)]
     return flipped
-
-
-def flat_bits(bits: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(bits).reshape(-1)
 
 
 def bracket_cost(group: Bracket, n: int, *, value: bool, private_index: bool) -> Cost:

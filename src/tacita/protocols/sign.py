@@ -48,21 +48,23 @@ def width(bits: int, n: int, *, drop: int = 0) -> Width:
     return Width(bits=bits, drop=drop, plan=tables.plan(bits - 1 - drop, n, order=True))
 
 
+def cut(values: Array, width: Width) -> tuple[Layout, Array, Array]:
+    """The layout of flat values, the planes of their compared low bits, and that of bit k-1."""
+    layout = Layout(values.size)
+    planes = kernels.to_planes(values, width.drop, width.bits - width.drop, layout.width)
+    return layout, np.ascontiguousarray(planes[:, :-1]), planes[:, -1:]
+
+
 def deal(dealer: Dealing, r: Array, width: Width) -> Array:
     """Deals for the flat masks r; returns the plane of s."""
-    layout = Layout(r.size)
-    planes = kernels.to_planes(r, width.drop, width.bits - width.drop, layout.width)
-    low, top = np.ascontiguousarray(planes[:, :-1]), planes[:, -1:]
+    layout, low, top = cut(r, width)
     tables.deal(dealer, layout, low, width.plan, order=True)
     return np.bitwise_xor(dealer.mask_bits(layout, 1), top)
 
 
 def shares(party: Evaluating, opened: Array, width: Width) -> Generator[Round, list[Array], Array]:
     """This party's XOR share of bit_{k-1}(ŷ) ⊕ [ŷ_low < r_low]; `opened` is flat, of x itself."""
-    layout = Layout(opened.size)
-    y = np.add(opened, np.uint64(1 << (width.bits - 1)))
-    planes = kernels.to_planes(y, width.drop, width.bits - width.drop, layout.width)
-    low, top = np.ascontiguousarray(planes[:, :-1]), planes[:, -1:]
+    layout, low, top = cut(np.add(opened, np.uint64(1 << (width.bits - 1))), width)
     bit = yield from tables.evaluate(party, layout, low, width.plan, order=True)
     return np.bitwise_xor(bit, top) if party.first else bit
 
@@ -77,18 +79,15 @@ def evaluate(
     return flipped
 
 
-def deal_shared(dealer: Dealing, r: Array, width: Width) -> Array:
+def deal_shared(dealer: Dealing, r: Array, width: Width) -> None:
     """As `deal`, for `evaluate_shared`: the bit stays shared, and so is the top bit of r."""
-    layout = Layout(r.size)
-    planes = kernels.to_planes(r, width.drop, width.bits - width.drop, layout.width)
-    low, top = np.ascontiguousarray(planes[:, :-1]), planes[:, -1:]
+    layout, low, top = cut(r, width)
     tables.deal(dealer, layout, low, width.plan, order=True)
 
     def fill(into: Array) -> None:
         np.bitwise_xor(into, top, out=into)
 
     dealer.deal_bits(layout, 1, fill)
-    return top
 
 
 def evaluate_shared(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tacita.protocols import AnyInstruction
+from tacita.protocols.boundary import Arrival
 
 LARGEST_ORDER = 64 << 20  # bytes; an order names public things, and indices of a gather
 
@@ -19,6 +20,11 @@ class Order(msgspec.Struct, frozen=True, array_like=True):
     number: int
     instructions: tuple[AnyInstruction, ...]
     forget: tuple[int, ...] = ()
+
+    @property
+    def arrivals(self) -> int:
+        """How many arrays go beside it to each party."""
+        return sum(isinstance(each, Arrival) for each in self.instructions)
 
 
 class Dealt(msgspec.Struct, frozen=True, array_like=True):

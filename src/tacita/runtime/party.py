@@ -12,7 +12,8 @@ import numpy as np
 from tacita.errors import MaterialMismatch, PeerFailed, TacitaError
 from tacita.program.instruction import Instruction
 from tacita.program.readings import Array, BitMask, Mask, Masked, Round, View
-from tacita.protocols import Constant, Input, MaskWires, Reveal
+from tacita.protocols import Constant, MaskWires, Reveal
+from tacita.protocols.boundary import Arrival
 from tacita.ring.planes import Layout
 from tacita.ring.randomness import Stream, StreamKey
 from tacita.runtime.orders import Answer, Order, Turn, decode_dealt, decode_turn, encode
@@ -105,12 +106,13 @@ class Party:
 
         arrays: beside the order, one for each of its inputs and constants, in turn.
         """
-        taken = sum(isinstance(each, Input | Constant) for each in order.instructions)
-        if taken != len(arrays):
-            raise PeerFailed(f"order {order.number} came with {len(arrays)} arrays, not {taken}")
+        if len(arrays) != order.arrivals:
+            raise PeerFailed(
+                f"order {order.number} came with {len(arrays)} arrays, not {order.arrivals}"
+            )
         given = iter(arrays)
         for number, instruction in enumerate(order.instructions, start=order.number):
-            if isinstance(instruction, Input | Constant):
+            if isinstance(instruction, Arrival):
                 share = next(given)
                 public = isinstance(instruction, Constant)
                 self._wires[instruction.out] = Held(share.reshape(instruction.shape), public=public)
@@ -146,10 +148,7 @@ class Party:
             refusal = encode(Answer(number, self._failed[wire]))
             self._endpoint.send(self._user, Message("refuse", refusal))
         else:
-            held = self._wires[wire]
-            # Of a public wire, which every party holds whole, only the first one's share is not 0.
-            share = held.share if not held.public or self._first else np.zeros_like(held.share)
-            share = np.ascontiguousarray(share)
+            share = np.ascontiguousarray(self.share(wire))
             self._endpoint.send(self._user, Message("share", encode(Answer(number)), (share,)))
 
     def _fetch(self, number: int) -> dict[int, deque[Array]]:
@@ -215,6 +214,11 @@ class Party:
         except KeyError:
             raise TacitaError(f"{self._endpoint.name} holds no wire {wire}") from None
 
+    def share(self, wire: int) -> Array:
+        """Of a public wire, which every party holds whole, only the first one's share is not 0."""
+        held = self.held(wire)
+        return held.share if not held.public or self._first else np.zeros_like(held.share)
+
     def hold(self, wire: int, held: Held) -> None:
         self._wires[wire] = held
 
@@ -262,8 +266,7 @@ class Reading:
         return self._party.first
 
     def share(self, wire: int) -> Array:
-        held = self._party.held(wire)
-        return held.share if not held.public or self.first else np.zeros_like(held.share)
+        return self._party.share(wire)
 
     def public(self, wire: int) -> Array:
         held = self._party.held(wire)

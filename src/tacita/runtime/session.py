@@ -198,7 +198,7 @@ class Session:
             raise
 
     def _send(self, order: Order, header: bytes) -> None:
-        given = sum(isinstance(each, Input | Constant) for each in order.instructions)
+        given = order.arrivals
         for holder, waiting in zip(self.holders, self._beside, strict=True):
             arrays, waiting[:given] = tuple(waiting[:given]), []
             self._endpoint.send(holder, Message("instruct", header, arrays))
