@@ -1,10 +1,12 @@
-"""The native kernels on one core: ring products, AES, bit planes, comparisons, ReLU.
+"""The native kernels on one core: ring products, convolutions, AES, bit planes, comparisons, ReLU.
 
     python -m bench.kernels
 
 Figures are medians. Ring products are also set against the path's bound: the multiply-adds that
 the innermost step does with its operands in registers, measured in turn with the product itself,
-so that both see the same clock and the same neighbours.
+so that both see the same clock and the same neighbours. So are convolutions, in the multiply-adds
+of their definition (3×3 filters take fewer: above 1 is possible), and against the usual detour:
+patches copied to a matrix by NumPy, and one ring product.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,6 +87,69 @@ def bench_matmul(figures: Figures, path: str) -> None:
             show(figures, f"{path} {label}, of the matrix", 8 * n * k / ours / 1e9, "GB/s")
     (bound,) = medians(peak)
     show(figures, f"{path} bound: multiply-adds in registers", per_peak / bound, "GMAC/s")
+
+
+# (images, channels, extent, filters), taps, and how: layers of ResNets for 32² and 224² pixels.
+THREE: dict[str, Any] = {"padding": (1, 1)}
+HALVING: dict[str, Any] = {"stride": (2, 2)}
+LAYERS: list[tuple[tuple[int, int, int, int], int, dict[str, Any]]] = [
+    ((1, 64, 32, 64), 3, THREE),
+    ((1, 64, 56, 64), 3, THREE),
+    ((32, 16, 32, 16), 3, THREE),
+    ((32, 32, 16, 32), 3, THREE),
+    ((32, 64, 8, 64), 3, THREE),
+    ((1, 128, 16, 128), 3, THREE),
+    ((1, 256, 8, 256), 3, THREE),
+    ((1, 512, 4, 512), 3, THREE),
+    ((1, 3, 224, 64), 7, HALVING | {"padding": (3, 3)}),
+    ((1, 64, 56, 128), 3, HALVING | THREE),
+    ((1, 64, 56, 128), 1, HALVING),
+    ((1, 64, 56, 256), 1, {}),
+    ((32, 64, 8, 64), 1, {}),
+    ((1, 64, 56, 64), 3, THREE | {"groups": 64}),
+]
+
+
+def by_patches(out: np.ndarray, x: np.ndarray, w: np.ndarray, path: str, how: dict) -> None:
+    """The convolution by way of a matrix of patches."""
+    (down, across), (high, wide) = how.get("stride", (1, 1)), how.get("padding", (0, 0))
+    groups = how.get("groups", 1)
+    padded = np.pad(x, ((0, 0), (0, 0), (high, high), (wide, wide)))
+    seen = np.lib.stride_tricks.sliding_window_view(padded, w.shape[2:], axis=(2, 3))
+    seen = seen[:, :, ::down, ::across].transpose(0, 1, 4, 5, 2, 3)
+    patches = np.ascontiguousarray(seen).reshape(len(x), groups, w[0].size, -1)
+    filters = w.reshape(groups, -1, w[0].size)
+    kernels.matmul_add(
+        out.reshape(len(x), groups, filters.shape[1], -1), filters, patches, path=path
+    )
+
+
+def bench_convolve(figures: Figures, path: str) -> None:
+    number = kernels.paths().index(path)
+
+    def peak() -> None:
+        _kernels.multiply_peak(number, PEAK_STEPS)
+
+    per_peak = _kernels.multiply_peak(number, PEAK_STEPS) / 1e9
+    for (images, channels, extent, filters), taps, how in LAYERS:
+        x, groups = words(images, channels, extent, extent), how.get("groups", 1)
+        w = words(filters, channels // groups, taps, taps)
+        (stride, _), (padding, _) = how.get("stride", (1, 1)), how.get("padding", (0, 0))
+        places = (extent + 2 * padding - taps) // stride + 1
+        out = words(images, filters, places, places)
+        ours, detour, bound = medians(
+            lambda: kernels.convolve_add(out, x, w, **how, path=path),
+            lambda: by_patches(out, x, w, path, how),
+            peak,
+        )
+        gmacs = out.size * w[0].size / 1e9
+        label = f"{path} conv {images}×{channels}×{extent}×{extent} → {filters}, {taps}×{taps}"
+        label += f", stride {stride}" if stride > 1 else ""
+        label += ", depthwise" if groups > 1 else ""
+        show(figures, label, ours * 1e3, "ms")
+        show(figures, label, gmacs / ours, "GMAC/s")
+        show(figures, f"{label}, faster than by patches", detour / ours, "times")
+        show(figures, f"{label}, of the path's bound", gmacs / ours * bound / per_peak, "")
 
 
 def bench_torch(figures: Figures) -> None:
@@ -167,6 +233,7 @@ def main() -> None:
     figures: Figures = {}
     for path in kernels.paths():
         bench_matmul(figures, path)
+    bench_convolve(figures, kernels.paths()[0])
     bench_torch(figures)
     bench_aes(figures)
     for path in kernels.paths():

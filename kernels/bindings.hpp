@@ -33,6 +33,7 @@ void* pool_take(size_t bytes);
 void pool_give(void* block);
 
 void bind_ring(nb::module_& m);
+void bind_convolution(nb::module_& m);
 void bind_planes(nb::module_& m);
 void bind_gates(nb::module_& m);
 void bind_pool(nb::module_& m);

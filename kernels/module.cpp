@@ -3,6 +3,7 @@
 
 NB_MODULE(_kernels, m) {
     tacita::bind_ring(m);
+    tacita::bind_convolution(m);
     tacita::bind_planes(m);
     tacita::bind_gates(m);
     tacita::bind_pool(m);

@@ -52,12 +52,28 @@ struct Chunks {
 // Words of scratch that `matmul` needs, whatever the shapes.
 constexpr size_t MATMUL_WORKSPACE = size_t{1} << 18;
 
+// A convolution of two dimensions, [0] height and [1] width; strides of x and w in elements, of
+// either sign, or 0. `inputs` and `outputs` are the channels of one group. out is contiguous.
+struct Convolution {
+    const u64 *x, *w;
+    ptrdiff_t x_image, x_channel, x_at[2];
+    ptrdiff_t w_output, w_input, w_at[2];
+    size_t images, groups, inputs, outputs;
+    size_t extent[2], taps[2], stride[2], padding[2], dilation[2], out[2];
+    bool negate;
+
+    size_t pixels() const { return out[0] * out[1]; }
+};
+
 struct Table {
     const char* name;
 
     // out[i·out_row + j·out_column] ± = a[m, k] · b[k, n]; `scratch` is 64-byte aligned.
     void (*matmul)(u64* out, ptrdiff_t out_row, ptrdiff_t out_column, Matrix a, Matrix b,
                    size_t m, size_t n, size_t k, bool negate, u64* scratch);
+    // Words of scratch that this convolution needs, and the convolution: out ± = conv2d(x, w).
+    size_t (*convolve_workspace)(const Convolution& c);
+    void (*convolve)(u64* out, const Convolution& c, u64* scratch);
     // Multiply-adds that the path's innermost step does with its operands in registers.
     size_t (*multiply_peak)(size_t steps);
     void (*product)(u64* out, const u64* a, const u64* b, size_t n, bool negate);

@@ -4,6 +4,9 @@
 //   Left     a's operand; prepared once for each load of `a`, used with several of b
 //   add      sum += left · b, lane by lane
 //   total    the LANES sums as 64-bit words
+//   pack     a word as `broadcast` takes it, LEFT_WORDS words
+//   pack_lanes  the words of a vector as `pack` makes them, ROWS beside each other; the next ROWS
+//            go `panel` words further
 //   renew    makes the compiler forget what it knows of a Left (for measurements)
 //
 // AVX2 has no 64-bit multiplication. With x = x1·2^32 + x0, the product's low 64 bits are
@@ -34,6 +37,9 @@ struct Step {
         return {_mm512_set1_epi64(static_cast<long long>(*packed))};
     }
     static TACITA_INLINE void pack(u64 value, u64* packed) { *packed = value; }
+    static TACITA_INLINE void pack_lanes(Lanes<8>::type v, u64* packed, size_t) {
+        store(packed, v);
+    }
     static TACITA_INLINE Sum zero() { return {_mm512_setzero_si512()}; }
     static TACITA_INLINE void add(Sum& s, const Left& a, Vector b) {
         s.sum = _mm512_add_epi64(s.sum, _mm512_mullo_epi64(a.plain, b));
@@ -67,6 +73,11 @@ struct Step {
         packed[0] = value;
         packed[1] = value >> 32 | value << 32;
     }
+    static TACITA_INLINE void pack_lanes(Lanes<4>::type v, u64* packed, size_t panel) {
+        const Lanes<4>::type swapped = v >> 32 | v << 32;
+        store(packed, __builtin_shufflevector(v, swapped, 0, 4, 1, 5));
+        store(packed + panel, __builtin_shufflevector(v, swapped, 2, 6, 3, 7));
+    }
     static TACITA_INLINE Sum zero() { return {_mm256_setzero_si256(), Halves{}}; }
     static TACITA_INLINE void add(Sum& s, const Left& a, Vector b) {
         s.low = _mm256_add_epi64(s.low, _mm256_mul_epu32(a.plain, b));
@@ -96,6 +107,7 @@ struct Step {
     static TACITA_INLINE Left left(Vector v) { return {v}; }
     static TACITA_INLINE Left broadcast(const u64* packed) { return {*packed}; }
     static TACITA_INLINE void pack(u64 value, u64* packed) { *packed = value; }
+    static TACITA_INLINE void pack_lanes(u64 v, u64* packed, size_t) { *packed = v; }
     static TACITA_INLINE Sum zero() { return {0}; }
     static TACITA_INLINE void add(Sum& s, const Left& a, Vector b) { s.sum += a.plain * b; }
     static TACITA_INLINE void renew(Left& a) { __asm__ volatile("" : "+r"(a.plain)); }

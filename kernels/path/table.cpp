@@ -1,6 +1,7 @@
 // One dispatch path: this file is compiled once for each, with that path's -m flags.
 // TACITA_PATH, its name, is set by the build.
 #include "ands.hpp"
+#include "convolve.hpp"
 #include "gates.hpp"
 #include "matmul.hpp"
 #include "planes.hpp"
@@ -15,6 +16,8 @@ extern const Table table;
 const Table table = {
     TACITA_NAME(TACITA_PATH),
     matmul,
+    convolve_workspace,
+    convolve,
     multiply_peak,
     product,
     to_planes,

@@ -43,9 +43,10 @@ def test_another_thread_counts_during_a_call(name):
 
     counter = threading.Thread(target=run)
     interval = sys.getswitchinterval()
+    # Before the thread starts: it takes over the interval that is set when it first runs.
+    sys.setswitchinterval(1000)
     counter.start()
     started.wait()
-    sys.setswitchinterval(1000)
     try:
         before = count
         for _ in range(200):  # one call may end before the other thread is scheduled at all

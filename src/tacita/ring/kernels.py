@@ -124,6 +124,31 @@ def product_add(out: U64, a: U64, b: U64, *, negate: bool = False, path: str | N
     _kernels.product_add(_number(path), out, a, b, negate)
 
 
+def convolve_add(
+    out: U64,
+    x: U64,
+    w: U64,
+    *,
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+    negate: bool = False,
+    path: str | None = None,
+) -> None:
+    """out += conv2d(x, w), or out -= conv2d(x, w), mod 2^64; cross-correlation, as in PyTorch.
+
+    out is [N, O, OH, OW], x [N, C, H, W], w [O, C / groups, KH, KW]; x and w may have any strides,
+    and out overlaps neither. `stride`, `padding` (zeros on both sides) and `dilation` are (height,
+    width), and OH = ⌊(H + 2·padding − dilation·(KH − 1) − 1) / stride⌋ + 1, OW alike.
+
+    N·O·OH·OW·(C / groups)·KH·KW multiply-adds. 3×3 filters with stride and dilation 1 in one group
+    take 4/9 of them, where the shapes make it pay: minimal filtering (Winograd 1980) in a form that
+    divides by 3 alone, which is invertible, so that the result is the same to the bit.
+    """
+    _kernels.convolve_add(_number(path), out, x, w, stride, padding, dilation, groups, negate)
+
+
 # ---- AES-128 in counter mode -------------------------------------------------------------------
 
 _FILL, _ADD, _XOR = 0, 1, 2

@@ -34,6 +34,36 @@ def product_add(out: U64, a: U64, b: U64, *, negate: bool = False, path: str | N
     out += -product if negate else product
 
 
+def convolve_add(
+    out: U64,
+    x: U64,
+    w: U64,
+    *,
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+    negate: bool = False,
+    path: str | None = None,
+) -> None:
+    """out += conv2d(x, w), or out -= conv2d(x, w), mod 2^64: one tap of the filter at a time."""
+    pad_h, pad_w = padding
+    padded = np.pad(x, ((0, 0), (0, 0), (pad_h, pad_h), (pad_w, pad_w)))
+    images, outputs, out_h, out_w = out.shape
+    inputs = w.shape[1]
+    for g in range(groups):
+        channels = slice(g * inputs, (g + 1) * inputs)
+        filters = slice(g * outputs // groups, (g + 1) * outputs // groups)
+        for i in range(w.shape[2]):
+            for j in range(w.shape[3]):
+                top, left = i * dilation[0], j * dilation[1]
+                seen = padded[:, channels, top :: stride[0], left :: stride[1]]
+                seen = seen[:, :, :out_h, :out_w].reshape(images, inputs, out_h * out_w)
+                product = np.matmul(w[filters, :, i, j], seen)
+                product = product.reshape(images, outputs // groups, out_h, out_w)
+                out[:, filters] += -product if negate else product
+
+
 # ---- AES-128 in counter mode -------------------------------------------------------------------
 
 
