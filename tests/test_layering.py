@@ -19,10 +19,13 @@ LAYERS = (
     ("ring",),
     ("program",),
     ("protocols",),
+    ("compiler",),
     ("runtime",),
     ("torch",),
-    ("data", "service", "client", "cli", "__init__"),
+    ("data", "zoo", "service", "client", "cli", "__init__"),
 )
+# Plain PyTorch on the top line: nobody below may lean on it, and it leans on nothing of ours.
+PLAIN = {"zoo"}
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 TOP = len(LAYERS) - 1
 
@@ -113,6 +116,8 @@ def upward_imports(root):
 def allowed(own, other):
     if own == other or other == "errors":
         return True
+    if own in PLAIN:
+        return False
     if RANKS[own] == TOP:
         return other == "?" or other in RANKS
     return other in RANKS and RANKS[other] < RANKS[own]
@@ -283,6 +288,13 @@ def test_the_root_may_import_everything(planted):
 def test_errors_import_nothing_of_ours(planted):
     (found,) = upward_imports(planted({"errors.py": "from tacita.ring import kernels"}))
     assert "errors must not import tacita.ring" in str(found)
+
+
+@pytest.mark.parametrize("name", ["runtime", "data", "ring.kernels"])
+def test_plain_networks_import_nothing_of_ours_but_errors(planted, name):
+    planted({"data/__init__.py": "", "ring/kernels.py": "", "zoo/fine.py": "import tacita.errors"})
+    (found,) = upward_imports(planted({"zoo/net.py": f"import torch\nimport tacita.{name}"}))
+    assert f"zoo must not import tacita.{name}" in str(found)
 
 
 def test_a_package_without_a_place_is_found(planted):

@@ -90,11 +90,11 @@ def mnist(train: bool, *, download: bool = True, downloader: Downloader | None =
     return _read(folder, train)
 
 
-def cache_folder() -> Path:
-    """The user's cache of MNIST's four files; the folder need not exist."""
+def cache_folder(name: str = "mnist") -> Path:
+    """The user's cache of the data set `name`, or of MNIST's four files; it need not exist."""
     from platformdirs import user_cache_path
 
-    return user_cache_path("tacita") / "mnist"
+    return user_cache_path("tacita") / name
 
 
 def _folder_named(named: str) -> Path:
