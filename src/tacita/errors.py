@@ -9,7 +9,8 @@
     │   ├── MissingDealerError    the operation needs a crypto provider and has none
     │   ├── UnsupportedOperation  an operation that has no protocol
     │   ├── PrivateValueError     a private value where Python needs a public one
-    │   └── DataError             a data file that is missing, cut or altered
+    │   ├── DataError             a data file that is missing, cut or altered
+    │   └── ProgramError          a program that is malformed, cut, altered or of another version
     ├── BoundExceeded         checked mode found a value outside its declared bound
     ├── PeerError             another role of the session
     │   ├── PeerTimeout           it did not answer within the limit
@@ -63,6 +64,10 @@ class PrivateValueError(UsageError, TypeError):
 
 class DataError(UsageError):
     """A data file is missing, cut, altered or cannot be fetched."""
+
+
+class ProgramError(UsageError, ValueError):
+    """A program, or a file of one, is malformed, cut, altered or of another version."""
 
 
 class BoundExceeded(TacitaError):

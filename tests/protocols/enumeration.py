@@ -376,6 +376,12 @@ class TapedParty:
         self._wires[wire] = view(self._wires[base])
         self._state[wire] = self._state[base].map(view)
 
+    def prepared(self, wire: int) -> None:
+        """Nothing is prepared here: `evaluate` does all of the work."""
+
+    def prepared_masks(self) -> None:
+        """As `prepared`."""
+
     def fail(self, wire: int, message: str) -> None:
         pass  # N runs share the wire; which of them failed is in what was opened
 

@@ -58,8 +58,10 @@ class Builder(Protocol):
 
     checked: bool
 
-    def new_id(self) -> int:
-        """A wire number never used before."""
+    def new_wire(
+        self, shape: tuple[int, ...], scale: int = 1, bound: int | None = None, *, bit: bool = False
+    ) -> Wire:
+        """A wire with a number never used before."""
         ...
 
     def emit(self, instruction: Instruction) -> None: ...

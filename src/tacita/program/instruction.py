@@ -11,7 +11,7 @@ from typing import ClassVar
 import msgspec
 
 from tacita.program.cost import Cost
-from tacita.program.readings import Dealing, Evaluating, PlainMachine, Steps
+from tacita.program.readings import Dealing, Evaluating, PlainMachine, Preparing, Steps
 
 
 class Instruction(msgspec.Struct, frozen=True, tag=True):
@@ -20,11 +20,14 @@ class Instruction(msgspec.Struct, frozen=True, tag=True):
     plain: the same arithmetic on the ring values in the clear.
     deal: what the dealer draws and sends; draws in the same order as `evaluate`.
     evaluate: one party's work, a generator of rounds.
-    concerns_dealer: False where `deal` has nothing to do and nothing to remember.
+    prepare: what of a party's work can be done before the inputs are there; most have nothing.
     cost: from the instruction's own shapes; tests hold it against what is measured.
+    concerns_dealer: False where `deal` has nothing to do and nothing to remember.
+    aliases: True where what it writes takes its mask from what it reads, as a view does.
     """
 
     concerns_dealer: ClassVar[bool] = True
+    aliases: ClassVar[bool] = False
 
     @property
     def reads(self) -> tuple[int, ...]:
@@ -34,6 +37,11 @@ class Instruction(msgspec.Struct, frozen=True, tag=True):
     def writes(self) -> tuple[int, ...]:
         raise NotImplementedError
 
+    @property
+    def masks(self) -> tuple[int, ...]:
+        """The wires that it masks."""
+        return ()
+
     def plain(self, machine: PlainMachine) -> None:
         raise NotImplementedError
 
@@ -42,6 +50,9 @@ class Instruction(msgspec.Struct, frozen=True, tag=True):
 
     def evaluate(self, party: Evaluating) -> Steps:
         raise NotImplementedError
+
+    def prepare(self, party: Preparing) -> None:
+        """Nothing, unless the instruction says otherwise."""
 
     def cost(self) -> Cost:
         raise NotImplementedError

@@ -7,7 +7,7 @@ the list of opened values. It does no I/O, so a runner can merge the rounds of s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -150,9 +150,38 @@ class Evaluating(Protocol):
     def dealt(self, shape: tuple[int, ...]) -> Array: ...
     def dealt_bits(self, layout: Layout, planes: int) -> Array: ...
 
+    def prepared(self, wire: int) -> Array | None:
+        """What `prepare` kept for the wire, once; None where nothing was prepared."""
+        ...
+
+    def prepared_masks(self) -> list[Mask] | None:
+        """The masks that `prepare` drew for this instruction, once; None where it drew none."""
+        ...
+
     def fail(self, wire: int, message: str) -> None:
         """Marks a wire as unusable, at every party alike; reading it raises."""
         ...
+
+
+class Preparing(Protocol):
+    """A computing party before the inputs are there, with its masks and dealt shares."""
+
+    def draw_masks(self, wires: Sequence[int], shapes: Sequence[tuple[int, ...]]) -> None:
+        """Draws what `evaluate` of a MaskWires draws, and keeps it for that."""
+        ...
+
+    def alias(self, out: int, base: int, view: View) -> None: ...
+
+    def mask_share(self, wire: int) -> Array | None:
+        """This party's share of the wire's mask, where it is known already."""
+        ...
+
+    def opened(self, wire: int) -> Array | None:
+        """The opened value of a wire that was masked before, such as a weight."""
+        ...
+
+    def dealt(self, shape: tuple[int, ...]) -> Array: ...
+    def keep(self, wire: int, value: Array) -> None: ...
 
 
 def subtract_from(value: Array) -> Callable[[Array], None]:

@@ -11,6 +11,7 @@ Opened: masked bits, and the result: ONE bit, whether everything lies within the
 from __future__ import annotations
 
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from tacita.program.readings import (
     Dealing,
     Evaluating,
     PlainMachine,
+    Preparing,
     Steps,
     reveal_bits,
 )
@@ -33,6 +35,8 @@ from tacita.ring.planes import Layout
 class WithinBound(Unary, frozen=True, tag=True):
     """out is x if every |x| <= bound, else a failed wire that names `what`; x is masked."""
 
+    aliases: ClassVar[bool] = True
+
     bound: int
     what: str
     shape: tuple[int, ...]
@@ -44,6 +48,9 @@ class WithinBound(Unary, frozen=True, tag=True):
             f"{self.what}: a value of the private tensor of shape {self.shape} lies outside the "
             f"bound of {self.bound} ring units; declare a larger bound or use a lower precision"
         )
+
+    def prepare(self, party: Preparing) -> None:
+        party.alias(self.out, self.x, same)
 
     def plain(self, machine: PlainMachine) -> None:
         value = machine.value(self.x)

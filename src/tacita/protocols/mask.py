@@ -18,7 +18,14 @@ from math import prod
 
 from tacita.program.cost import Cost
 from tacita.program.instruction import Instruction
-from tacita.program.readings import Dealing, Evaluating, Masked, PlainMachine, Steps
+from tacita.program.readings import (
+    Dealing,
+    Evaluating,
+    Masked,
+    PlainMachine,
+    Preparing,
+    Steps,
+)
 
 
 class MaskWires(Instruction, frozen=True, tag=True):
@@ -35,6 +42,10 @@ class MaskWires(Instruction, frozen=True, tag=True):
     def writes(self) -> tuple[int, ...]:
         return ()
 
+    @property
+    def masks(self) -> tuple[int, ...]:
+        return self.wires
+
     def plain(self, machine: PlainMachine) -> None:
         pass
 
@@ -43,12 +54,17 @@ class MaskWires(Instruction, frozen=True, tag=True):
             dealer.write_mask(wire, dealer.mask(shape))
 
     def evaluate(self, party: Evaluating) -> Steps:
-        masks = [party.mask(shape) for shape in self.shapes]
+        masks = party.prepared_masks()
+        if masks is None:
+            masks = [party.mask(shape) for shape in self.shapes]
         opened = yield [
             mask.hide(party.share(wire)) for wire, mask in zip(self.wires, masks, strict=True)
         ]
         for wire, mask, value in zip(self.wires, masks, opened, strict=True):
             party.write_masked(wire, Masked(value, mask.share))
+
+    def prepare(self, party: Preparing) -> None:
+        party.draw_masks(self.wires, self.shapes)
 
     def cost(self) -> Cost:
         return Cost(rounds=1, opened_bytes=sum(8 * prod(shape) for shape in self.shapes))

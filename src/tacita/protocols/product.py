@@ -2,7 +2,8 @@
 
 Shapes: as NumPy's multiply (broadcasting) or matmul (batched); ring Z_2^64, exact.
 Cost: no round, since both wires are masked (mask.py); dealt: 8 bytes an element of the RESULT.
-    Two ring products a party, one at the dealer.
+    Two ring products a party, one at the dealer. Where w was masked before the program runs, as a
+    weight is, P_i = [r_x∘r_w]_i - [r_x]_i∘ŵ can be prepared, and one product is left for later.
 Computes: with x̂ = x + r_x and ŵ = w + r_w public between the parties,
         x∘w = x̂∘w - r_x∘ŵ + r_x∘r_w,
     so party i takes z_i = x̂∘w_i - [r_x]_i∘ŵ + [r_x∘r_w]_i for freshly dealt shares of r_x∘r_w.
@@ -20,7 +21,7 @@ import numpy as np
 
 from tacita.program.cost import Cost
 from tacita.program.instruction import Instruction
-from tacita.program.readings import Array, Dealing, Evaluating, PlainMachine, Steps
+from tacita.program.readings import Array, Dealing, Evaluating, PlainMachine, Preparing, Steps
 from tacita.ring import kernels
 
 
@@ -56,14 +57,25 @@ class Product(Instruction, frozen=True, tag=True):
         dealer.deal(self.shape, fill)
 
     def evaluate(self, party: Evaluating) -> Steps:
-        x, w = party.masked(self.x), party.masked(self.w)
-        # What is dealt comes last: the dealer may still be at work on it.
-        out = np.zeros(self.shape, np.uint64)
-        self._add(out, x.opened, party.share(self.w))
-        self._add(out, x.mask_share, w.opened, negate=True)
-        np.add(out, party.dealt(self.shape), out=out)
+        x = party.masked(self.x)
+        out = party.prepared(self.out)
+        if out is not None:
+            self._add(out, x.opened, party.share(self.w))
+        else:
+            # What is dealt comes last: the dealer may still be at work on it.
+            out = np.zeros(self.shape, np.uint64)
+            self._add(out, x.opened, party.share(self.w))
+            self._add(out, x.mask_share, party.masked(self.w).opened, negate=True)
+            np.add(out, party.dealt(self.shape), out=out)
         party.write(self.out, out)
         yield from ()  # a generator, although there is nothing to open
+
+    def prepare(self, party: Preparing) -> None:
+        r_x, opened = party.mask_share(self.x), party.opened(self.w)
+        if r_x is not None and opened is not None:
+            out = party.dealt(self.shape)
+            self._add(out, r_x, opened, negate=True)
+            party.keep(self.out, out)
 
     def cost(self) -> Cost:
         return Cost(dealt_bytes=8 * prod(self.shape))

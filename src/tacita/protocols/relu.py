@@ -9,6 +9,8 @@ Computes: without truncation, b·x from b̂ = b ⊕ s and x̂ = x + r:
     are public: s·t = s·P - s·T - m·s·D, dealt: T, D, s, s·T, s·D.
 Error: as truncation. For d = 2^f the f low bits are left out of the comparison, so b is the sign of
     the very t that it multiplies; for other d, b is the sign of x. Never negative either way.
+    Without truncation, a width that drops f bits makes the sign coarse: the result is x or 0, and
+    x only if x > -2^f. That is for differences of values which are to lose those bits later.
 Opened: see sign.py; nothing beyond it.
 Source: bit times value under masks as in SecureNN's ReLU (Wagh, Gupta, Chandran, eprint 2018/442)
     and ABY2.0 (eprint 2020/1225); the fusion with truncation is ours, as in SIGMA's truncate-reduce

@@ -1,0 +1,86 @@
+"""Who waits for whom: the order that a program's data flow allows, and its rounds.
+
+Instructions that do not wait for one another run side by side, and what they open in the same
+round travels together. The schedule depends on the program alone, so all roles have the same one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tacita.program.cost import Cost
+from tacita.program.instruction import Instruction
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """waits: for each instruction, how many others have to end before it.
+    followers: for each instruction, those that wait for it.
+    uses: for each wire, how many instructions read or write it.
+    """
+
+    waits: tuple[int, ...]
+    followers: tuple[tuple[int, ...], ...]
+    uses: dict[int, int]
+
+
+def schedule(instructions: Sequence[Instruction]) -> Schedule:
+    """An instruction waits for whoever writes what it reads, and for the masks on that.
+
+    A wire has a mask of its own, or that of a wire which it is a view of.
+    """
+    base: dict[int, int] = {}
+    writer: dict[int, int] = {}
+    masker: dict[int, int] = {}
+    uses: Counter[int] = Counter()
+    waits: list[int] = []
+    followers: list[list[int]] = [[] for _ in instructions]
+    for index, instruction in enumerate(instructions):
+        before = set()
+        for wire in instruction.reads:
+            if wire in writer:
+                before.add(writer[wire])
+            before.update(masker[each] for each in _lineage(wire, base) if each in masker)
+        for earlier in before:
+            followers[earlier].append(index)
+        waits.append(len(before))
+        for wire in instruction.writes:
+            writer[wire] = index
+            if instruction.aliases:
+                (base[wire],) = instruction.reads
+        for wire in instruction.masks:
+            masker[wire] = index
+        uses.update((*instruction.reads, *instruction.writes))
+    return Schedule(tuple(waits), tuple(map(tuple, followers)), dict(uses))
+
+
+def _lineage(wire: int, base: dict[int, int]) -> Iterator[int]:
+    yield wire
+    while wire in base:
+        wire = base[wire]
+        yield wire
+
+
+def starts(instructions: Sequence[Instruction]) -> tuple[list[int], int]:
+    """The round before which each instruction starts, if it starts as soon as it may; the total."""
+    plan = schedule(instructions)
+    start = [0] * len(instructions)
+    total = 0
+    for index, followers in enumerate(plan.followers):
+        end = start[index] + instructions[index].cost().rounds
+        total = max(total, end)
+        for follower in followers:
+            start[follower] = max(start[follower], end)
+    return start, total
+
+
+def cost_of(instructions: Sequence[Instruction]) -> Cost:
+    """What a run costs, with independent openings merged into rounds."""
+    costs = [instruction.cost() for instruction in instructions]
+    return Cost(
+        rounds=starts(instructions)[1],
+        opened_bytes=sum(cost.opened_bytes for cost in costs),
+        dealt_bytes=sum(cost.dealt_bytes for cost in costs),
+    )
