@@ -20,6 +20,7 @@ from tacita.protocols import (
     Combine,
     Concatenate,
     Constant,
+    Convolution,
     Expand,
     Extremum,
     Forget,
@@ -27,14 +28,17 @@ from tacita.protocols import (
     Input,
     MaskWires,
     NonNegative,
+    Pad,
     Permute,
     Product,
+    PublicConvolution,
     PublicProduct,
     ReLU,
     Reshape,
     Reveal,
     Slice,
     Sum,
+    Take,
     Truncate,
     WithinBound,
     Zero,
@@ -193,6 +197,82 @@ def products() -> list[Case]:
     ]
 
 
+@dataclass(frozen=True)
+class Window:
+    """How a convolution goes over its input."""
+
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    def result(self, x: tuple[int, ...], w: tuple[int, ...]) -> tuple[int, int, int, int]:
+        sizes = zip(x[2:], w[2:], self.stride, self.padding, self.dilation, strict=True)
+        height, width = (
+            (size + 2 * pad - gap * (taps - 1) - 1) // step + 1
+            for size, taps, step, pad, gap in sizes
+        )
+        return x[0], w[0], height, width
+
+    @property
+    def fields(self) -> tuple[Any, ...]:
+        return self.stride, self.padding, self.dilation, self.groups
+
+
+Shape = tuple[int, ...]
+CONVOLUTIONS: dict[str, tuple[Shape, Shape, Window]] = {
+    "one": ((1, 1, 1, 1), (1, 1, 1, 1), Window()),
+    "square": ((2, 3, 7, 7), (4, 3, 3, 3), Window()),
+    "padded": ((2, 3, 5, 6), (4, 3, 3, 3), Window(padding=(1, 1))),
+    "strided": ((1, 2, 9, 7), (3, 2, 3, 2), Window(stride=(2, 3), padding=(1, 0))),
+    "dilated": ((1, 2, 9, 9), (2, 2, 3, 3), Window(padding=(2, 1), dilation=(2, 3))),
+    "grouped": ((2, 4, 5, 5), (6, 2, 3, 3), Window(padding=(1, 1), groups=2)),
+    "depthwise": ((2, 5, 6, 6), (5, 1, 3, 3), Window(stride=(2, 2), padding=(1, 1), groups=5)),
+    "multiplied": ((1, 3, 4, 4), (6, 1, 2, 2), Window(groups=3)),
+    "pointwise": ((3, 5, 4, 3), (7, 5, 1, 1), Window()),
+    "row": ((2, 3, 1, 17), (4, 3, 1, 5), Window(padding=(0, 2), stride=(1, 2))),
+    "more-padding-than-image": ((1, 1, 2, 2), (1, 1, 5, 5), Window(padding=(3, 3))),
+    "no-images": ((0, 3, 5, 5), (4, 3, 3, 3), Window()),
+    "no-channels": ((2, 0, 3, 3), (4, 0, 3, 3), Window()),
+}
+
+
+def convolutions() -> list[Case]:
+    def case(name: str, x: Shape, w: Shape, window: Window) -> Case:
+        shape = window.result(x, w)
+        return Case(
+            Convolution,
+            name,
+            lambda reads, writes: Convolution(*writes, *reads, *window.fields, shape),
+            (shape,),
+            (spread(x, LEAST, MOST, 1), spread(w, LEAST, MOST, 2)),
+            masked=True,
+        )
+
+    return [case(name, *each) for name, each in CONVOLUTIONS.items()]
+
+
+def public_convolutions() -> list[Case]:
+    def case(name: str, x: Shape, w: Shape, window: Window, *, first: bool) -> Case:
+        shape = window.result(x, w)
+        values, weights = spread(x, LEAST, MOST, 1), spread(w, LEAST, MOST, 2)
+        private, public = (weights, values) if first else (values, weights)
+        return Case(
+            PublicConvolution,
+            f"{name}{'-public-first' if first else ''}",
+            lambda reads, writes: PublicConvolution(*writes, *reads, first, *window.fields, shape),
+            (shape,),
+            (private,),
+            (public,),
+        )
+
+    return [
+        case(name, *each, first=first)
+        for name, each in CONVOLUTIONS.items()
+        for first in (False, True)
+    ]
+
+
 def truncations() -> list[Case]:
     def case(
         name: str, divisor: int, bits: int, shape: tuple[int, ...], *, exact: bool = False
@@ -338,7 +418,19 @@ def relus() -> list[Case]:
         )
 
     around = spread((2049,), -1024, 1024)
+    # Without truncation, a width may drop bits: then the sign of -2^12 < x < 0 is not settled.
+    wide = spread((513,), -(1 << 30), 1 << 30).view(np.int64)
+    settled = np.where((wide < 0) & (wide > -(1 << 12)), -(1 << 12), wide).view(np.uint64)
+    coarse = relu_width(1 << 30, 513, 1 << 12)
     return [
+        Case(
+            ReLU,
+            "coarse",
+            lambda reads, writes: ReLU(*writes, *reads, 1, (513,), coarse),
+            ((513,),),
+            (settled,),
+            masked=True,
+        ),
         case("scalar", (), 1000, None),
         case("empty", (0,), 4096, None),
         case("one", (1,), 4096, None),
@@ -408,6 +500,7 @@ def extrema() -> list[Case]:
         case("one-column", 10, 1),
         case("no-column", 3, 0),
         case("no-column-many", 13, 0),
+        *(case(f"{m}-in-pairs", m, 2_000, index=False) for m in (4, 9)),
     ]
 
 
@@ -602,6 +695,15 @@ def views() -> list[Case]:
         gather("flipped", (7,), np.arange(7)[::-1]),
         gather("repeated", (2, 3), [[0, 0, 5], [5, 1, 1], [2, 2, 2]]),
         gather("nothing", (4,), np.zeros((0, 2))),
+        case(Take, "windows", (2, 5), (2, 6), 1, (0, 1, 2, 2, 3, 4)),
+        case(Take, "flipped", (3, 2, 2), (3, 2, 2), 0, (2, 1, 0)),
+        case(Take, "nothing", (3, 2), (3, 0), 1, ()),
+        case(Take, "unmasked", (7,), (2,), 0, (6, 0), masked=False),
+        case(Pad, "around", (2, 3), (4, 6), (1, 2), (1, 1), (0, 0)),
+        case(Pad, "between", (2, 3), (3, 8), (0, 1), (0, 0), (1, 2)),
+        case(Pad, "one-element", (1,), (3,), (0,), (2,), (5,)),
+        case(Pad, "of-nothing", (0, 2), (0, 5), (0, 1), (0, 1), (3, 1)),
+        case(Pad, "unmasked", (2, 3), (3, 6), (1, 0), (0, 1), (0, 1), masked=False),
     ]
 
 
@@ -637,6 +739,7 @@ def boundaries() -> list[Case]:
 CASES: tuple[Case, ...] = (
     *mask_wires(),
     *products(),
+    *convolutions(),
     *truncations(),
     *comparisons(),
     *zeros(),
@@ -647,6 +750,7 @@ CASES: tuple[Case, ...] = (
     *concatenations(),
     *sums(),
     *public_products(),
+    *public_convolutions(),
     *views(),
     *boundaries(),
 )

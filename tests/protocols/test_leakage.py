@@ -23,9 +23,12 @@ from tacita.program.cost import Cost
 from tacita.program.instruction import Instruction
 from tacita.program.readings import Masked, Opening, subtract_from
 from tacita.protocols import (
+    Convolution,
     Extremum,
     MaskWires,
     NonNegative,
+    Pad,
+    Permute,
     Product,
     ReLU,
     Truncate,
@@ -137,6 +140,42 @@ def test_two_products_of_one_masked_wire():
         outputs=(4,),
         result=lambda secret: [secret[0] * secret[2]],
         result_bits=1,
+    )
+    check_everything(scene)
+
+
+def test_convolution():
+    # An image of two pixels and a filter of two taps for each element: N groups of one channel.
+    scene = Scene(
+        low(1),
+        lambda n: [(n, 1, 1, 2), (n, 1, 1, 2)],
+        lambda n: [
+            MaskWires((0, 1), ((n, 1, 1, 2), (n, 1, 1, 2))),
+            Permute(2, 0, (1, 0, 2, 3)),
+            Convolution(3, 2, 1, (1, 1), (0, 0), (1, 1), n, (1, n, 1, 1)),
+        ],
+        deals=[low(1)],
+        outputs=(3,),
+        result=lambda secret: [secret[0] * secret[2] + secret[1] * secret[3]],
+        result_bits=1,
+    )
+    check_everything(scene, 4)
+
+
+def test_padded_zeros():
+    # What they are multiplied with and what masks them shows nothing of the elements beside.
+    scene = Scene(
+        low(2),
+        lambda n: [(1, n)],
+        lambda n: [
+            MaskWires((0,), ((1, n),)),
+            Pad(1, 0, (1, 0), (0, 0), (0, 0)),
+            Product(2, 1, 1, False, (2, n)),
+        ],
+        deals=[low(2)],
+        outputs=(2,),
+        result=lambda secret: [0, secret[0] ** 2],
+        result_bits=2,
     )
     check_everything(scene)
 

@@ -19,9 +19,8 @@ from tacita.program.readings import BitMask, Mask, Masked, Opening
 from tacita.ring import kernels, randomness
 from tacita.ring.randomness import KEY_BYTES, SharingSource, Stream, StreamKey
 from tacita.runtime import dealer as dealer_module
-from tacita.runtime.dealer import Known
-from tacita.runtime.party import Held
 from tacita.runtime.session import Session
+from tacita.runtime.store import Held, Known
 from tacita.runtime.transport import Message
 
 # What a flow runs: every case but those that only repeat a smaller one with more elements.
@@ -369,7 +368,7 @@ def test_nothing_that_holds_a_key_prints_it(drawn_keys):
     session.mask([wire], "test")
     session.settle()
     key = StreamKey(drawn_keys[0])
-    holding = [session, *session.parties, session.parties[0]._key, key, key.open(1)]
+    holding = [session, *session.parties, session.parties[0]._live._key, key, key.open(1)]
     text = " ".join(f"{each!r} {each!s}" for each in holding)
     session.close()
     for drawn in drawn_keys:

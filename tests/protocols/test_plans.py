@@ -58,6 +58,41 @@ def test_a_tournament_ends_with_one(m, n):
     assert left == 1
 
 
+def shape_of(levels):
+    return [[(each.count, each.size) for each in level] for level in levels]
+
+
+@pytest.mark.parametrize("n", [1, 32, 128])
+def test_the_classes_of_a_small_batch_are_compared_all_with_all(n):
+    assert shape_of(extremum.tournament(10, n, 64, value=False)) == [[(1, 10)]]
+    assert shape_of(extremum.tournament(10, n, 33)) == [[(1, 10)]]
+
+
+@pytest.mark.parametrize("m", range(2, 20))
+def test_many_columns_take_the_fewest_comparisons(m):
+    levels = extremum.tournament(m, 1_000_000, 64, index=False)
+    pairs = sum(each.count * len(each.pairs) for level in levels for each in level)
+    assert pairs == m - 1
+
+
+@given(st.integers(2, 10), st.integers(1, 20_000), st.integers(2, 64), st.booleans(), st.booleans())
+def test_a_tournament_is_no_dearer_than_one_level_or_pairs_alone(m, n, bits, value, index):
+    def pairs_alone(m):
+        while m > 1:
+            groups = [(m // 2, 2), (1, m % 2)]
+            level = tuple(extremum.bracket(c, of, n, bits) for c, of in groups if c and of)
+            yield level
+            m = sum(each.count for each in level)
+
+    found = extremum.tournament(m, n, bits, value=value, index=index)
+    others = (((extremum.bracket(1, m, n, bits),),), tuple(pairs_alone(m)))
+    for other in others:
+        ours, theirs = (
+            extremum.total_cost(each, n, value=value, index=index) for each in (found, other)
+        )
+        assert extremum.price(ours) <= extremum.price(theirs)
+
+
 @pytest.mark.parametrize(("m", "levels"), [(1, 0), (2, 1), (10, 1), (11, 2), (40, 2), (41, 3)])
 def test_levels_of_a_tournament(m, levels):
     assert len(extremum.tournament(m, 5, 64)) == levels

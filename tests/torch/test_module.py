@@ -231,17 +231,16 @@ class Deep(nn.Module):
         (nn.Sigmoid(), "sigmoid.*body.1.0.*Sigmoid.*polynomial"),
         (nn.Softmax(dim=1), "softmax.*body.1.0.*argmax"),
         (nn.GELU(), "gelu.*body.1.0.*relu"),
-        (nn.BatchNorm1d(4), "batch_norm.*body.1.0.*fuse"),
-        (nn.LayerNorm(4), "layer_norm.*body.1.0"),
+        (nn.BatchNorm1d(4).train(), r"batch_norm.*body.1.0.*eval\(\)"),
+        (nn.Conv3d(1, 1, 1), "convolution.*body.1.0"),
         (nn.Dropout(0.5).train(), "body.1.0"),
     ],
 )
 def test_unsupported_operations_are_named_with_their_module(group, module, named):
     model = Deep(module)
-    model.body[1][0].train(isinstance(module, nn.Dropout))
-    if not isinstance(module, nn.Dropout):
-        model.eval()
-    x = group.share(torch.randn(3, 4))
+    training = isinstance(module, nn.Dropout | nn.BatchNorm1d)
+    model.train(training)
+    x = group.share(torch.randn(*(1, 1, 2) if isinstance(module, nn.Conv3d) else (), 3, 4))
     with torch.no_grad(), pytest.raises(UnsupportedOperation, match=f"(?s){named}"):
         model(x)
     close(x * 2, stored(x.decrypt()) * 2)

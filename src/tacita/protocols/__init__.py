@@ -3,6 +3,7 @@
 from tacita.protocols.boundary import Constant, Forget, Input, Reveal
 from tacita.protocols.check import WithinBound
 from tacita.protocols.compare import NonNegative
+from tacita.protocols.convolution import Convolution, PublicConvolution
 from tacita.protocols.equal import Zero
 from tacita.protocols.extremum import Extremum
 from tacita.protocols.linear import Combine, Concatenate, PublicProduct, Sum
@@ -10,13 +11,14 @@ from tacita.protocols.mask import MaskWires
 from tacita.protocols.product import Product
 from tacita.protocols.relu import ReLU
 from tacita.protocols.truncate import Truncate
-from tacita.protocols.views import Expand, Gather, Permute, Reshape, Slice
+from tacita.protocols.views import Expand, Gather, Pad, Permute, Reshape, Slice, Take
 
 # What a role decodes: an instruction that is not listed here is refused.
 AnyInstruction = (
     Combine
     | Concatenate
     | Constant
+    | Convolution
     | Expand
     | Extremum
     | Forget
@@ -24,14 +26,17 @@ AnyInstruction = (
     | Input
     | MaskWires
     | NonNegative
+    | Pad
     | Permute
     | Product
+    | PublicConvolution
     | PublicProduct
     | ReLU
     | Reshape
     | Reveal
     | Slice
     | Sum
+    | Take
     | Truncate
     | WithinBound
     | Zero
@@ -42,6 +47,7 @@ __all__ = [
     "Combine",
     "Concatenate",
     "Constant",
+    "Convolution",
     "Expand",
     "Extremum",
     "Forget",
@@ -49,14 +55,17 @@ __all__ = [
     "Input",
     "MaskWires",
     "NonNegative",
+    "Pad",
     "Permute",
     "Product",
+    "PublicConvolution",
     "PublicProduct",
     "ReLU",
     "Reshape",
     "Reveal",
     "Slice",
     "Sum",
+    "Take",
     "Truncate",
     "WithinBound",
     "Zero",

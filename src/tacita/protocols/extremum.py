@@ -2,10 +2,11 @@
 
 Shapes: candidates along the first of two dimensions, [m, n]. Range: the difference of any two
     candidates lies within the width's bound; k = 64 holds if every |x| < 2^62.
-Computes: a tournament in levels of groups (bracket.py). Up to ten candidates form one group; more
-    are cut into groups of four, whose winners are masked afresh (one round) for the next level.
-    The index is public arithmetic on the winner bits at the first level; later levels select
-    among the private indices of the winners. Ties go to the lowest index.
+Computes: a tournament in levels of groups (bracket.py), whose winners are masked afresh (one
+    round) for the next level. The index is public arithmetic on the winner bits at the first
+    level; later levels select among the private indices of the winners. Ties go to the lowest
+    index. Few columns are compared all with all, in one level; many in pairs, which takes more
+    rounds and the fewest comparisons, m - 1: `tournament` weighs the two by the declared costs.
 Cost: for a level: the comparison's rounds, one for the AND (where g > 2), one for the winner bits,
     and one for masking unless it is the first.
 Error: none.
@@ -16,7 +17,7 @@ Source: all-pairs comparison as in CrypTen's pairwise argmax (Knott et al., Neur
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import reduce
+from functools import lru_cache, reduce
 
 import numpy as np
 
@@ -33,23 +34,79 @@ from tacita.protocols.bracket import (
     grouped,
 )
 from tacita.protocols.side_by_side import side_by_side
+from tacita.protocols.tables import DEALT_FOR_A_ROUND
 
-WHOLE = 10  # candidates that are compared all with all
-SPLIT = 4  # the group size where there are more
+WHOLE = 10  # candidates that may be compared all with all: an AND of one bit fewer
+SPLITS = (2, 3, 4)  # group sizes where they are not
+# Bytes that a round is worth here. A further level masks its candidates afresh, which is work at
+# every role besides, so it has to save twice what a level of a comparison has to.
+WORTH_A_ROUND = 2 * DEALT_FOR_A_ROUND
 
 Level = tuple[Bracket, ...]
 
 
-def tournament(m: int, n: int, bits: int) -> tuple[Level, ...]:
-    """The levels for m candidates in each of n columns, whose differences fit in `bits`."""
-    levels: list[Level] = []
-    while m > 1:
-        size = m if m <= WHOLE else SPLIT
-        sizes = [(m // size, size), (1, m % size)]
-        level = tuple(bracket(count, size, n, bits) for count, size in sizes if count and size)
-        levels.append(level)
-        m = sum(each.count for each in level)
-    return tuple(levels)
+@lru_cache(maxsize=1024)
+def tournament(
+    m: int, n: int, bits: int, *, value: bool = True, index: bool = True
+) -> tuple[Level, ...]:
+    """The levels for m candidates in each of n columns, whose differences fit in `bits`.
+
+    value, index: what is asked of the winner. Of all ways to cut the candidates of each level into
+    groups of one size, the one with the least `price`.
+    """
+    # For so many candidates: the cheapest levels from there on, and their price.
+    best: dict[tuple[int, bool], tuple[int, tuple[Level, ...]]] = {}
+
+    def cheapest(m: int, first: bool) -> tuple[int, tuple[Level, ...]]:
+        if m == 1:
+            return 0, ()
+        if (m, first) not in best:
+            best[m, first] = min(
+                (follow(m, size, first) for size in sizes(m)), key=lambda found: found[0]
+            )
+        return best[m, first]
+
+    def follow(m: int, size: int, first: bool) -> tuple[int, tuple[Level, ...]]:
+        groups = [(m // size, size), (1, m % size)]
+        level = tuple(bracket(count, of, n, bits) for count, of in groups if count and of)
+        left = sum(each.count for each in level)
+        cost = level_cost(level, n, first=first, value=value or left > 1, index=index)
+        rest, levels = cheapest(left, False)
+        return price(cost) + rest, (level, *levels)
+
+    return cheapest(m, True)[1]
+
+
+def sizes(m: int) -> list[int]:
+    """The group sizes to choose from; where prices are equal, the fewest levels."""
+    return [*([m] if m <= WHOLE else []), *(size for size in reversed(SPLITS) if size < m)]
+
+
+def price(cost: Cost) -> int:
+    """Bytes, with those that a round is worth."""
+    return cost.dealt_bytes + cost.opened_bytes + cost.rounds * WORTH_A_ROUND
+
+
+def level_cost(level: Level, n: int, *, first: bool, value: bool, index: bool) -> Cost:
+    """What a level costs, with the masking of what the level before it has left."""
+    masking = Cost()
+    if not first:
+        candidates = sum(each.candidates for each in level)
+        masking = Cost(rounds=1, opened_bytes=8 * candidates * n * (1 + index))
+    private_index = index and not first
+    return masking + reduce(
+        Cost.beside,
+        (bracket_cost(each, n, value=value, private_index=private_index) for each in level),
+    )
+
+
+def total_cost(levels: tuple[Level, ...], n: int, *, value: bool, index: bool) -> Cost:
+    """What a tournament costs; value, index: what is asked of the winner."""
+    total = Cost()
+    for depth, level in enumerate(levels):
+        last = depth == len(levels) - 1
+        total += level_cost(level, n, first=depth == 0, value=value or not last, index=index)
+    return total
 
 
 class Extremum(Instruction, frozen=True, tag=True):
@@ -139,21 +196,12 @@ class Extremum(Instruction, frozen=True, tag=True):
             party.write(self.index, now.index.reshape(n))
 
     def cost(self) -> Cost:
-        n = self.shape[1]
-        total = Cost()
-        for depth, level in enumerate(self.levels):
-            if depth:
-                left = sum(each.count for each in self.levels[depth - 1])
-                masked = 2 if self.index is not None else 1
-                total += Cost(rounds=1, opened_bytes=8 * left * n * masked)
-            last = depth == len(self.levels) - 1
-            private_index = depth > 0 and self.index is not None
-            costs = (
-                bracket_cost(each, n, value=self._wants_value(last), private_index=private_index)
-                for each in level
-            )
-            total += reduce(Cost.beside, costs)
-        return total
+        return total_cost(
+            self.levels,
+            self.shape[1],
+            value=self.value is not None,
+            index=self.index is not None,
+        )
 
 
 def parts(level: Level) -> Iterator[tuple[Bracket, slice]]:

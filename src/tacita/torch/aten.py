@@ -13,14 +13,22 @@ from typing import Any
 import torch
 
 from tacita.torch.lowering import (
+    activation,
     arithmetic,
+    averaging,
     comparison,
     conversion,
+    convolution,
     division,
     extrema,
     joining,
     matrices,
+    normalisation,
+    padding,
+    pooling,
+    rearrangement,
     reduction,
+    roots,
     selection,
     shape,
 )
@@ -65,6 +73,42 @@ _VALUES: dict[str, Lowered] = {
     "addmv.default": matrices.addmv,
     "baddbmm.default": matrices.baddbmm,
     "linear.default": matrices.linear,
+    # convolutions
+    "convolution.default": convolution.convolution,
+    "conv1d.default": convolution.ordinary,
+    "conv1d.padding": convolution.ordinary,
+    "conv2d.default": convolution.ordinary,
+    "conv2d.padding": convolution.ordinary,
+    "conv3d.default": convolution.ordinary,
+    "conv_transpose1d.default": convolution.transposed,
+    "conv_transpose2d.input": convolution.transposed,
+    "conv_transpose3d.input": convolution.transposed,
+    # pooling
+    "max_pool1d.default": pooling.max_pool1d,
+    "max_pool2d.default": pooling.max_pool2d,
+    "max_pool2d_with_indices.default": pooling.max_pool2d_with_indices,
+    "adaptive_max_pool1d.default": pooling.adaptive_max_pool1d,
+    "adaptive_max_pool2d.default": pooling.adaptive_max_pool2d,
+    "avg_pool1d.default": averaging.avg_pool1d,
+    "avg_pool2d.default": averaging.avg_pool2d,
+    "adaptive_avg_pool1d.default": averaging.adaptive_avg_pool1d,
+    "adaptive_avg_pool2d.default": averaging.adaptive_avg_pool2d,
+    "_adaptive_avg_pool2d.default": averaging.adaptive_avg_pool2d,
+    "im2col.default": pooling.im2col,
+    # normalisation and roots
+    "batch_norm.default": normalisation.batch_norm,
+    "native_batch_norm.default": normalisation.native_batch_norm,
+    "_native_batch_norm_legit.default": normalisation.native_batch_norm,
+    "_native_batch_norm_legit.no_stats": normalisation.native_batch_norm_without_statistics,
+    "_native_batch_norm_legit_no_training.default": normalisation.native_batch_norm_in_eval,
+    "instance_norm.default": normalisation.instance_norm,
+    "layer_norm.default": normalisation.layer_norm,
+    "native_layer_norm.default": normalisation.native_layer_norm,
+    "rms_norm.default": normalisation.rms_norm,
+    "group_norm.default": normalisation.group_norm,
+    "native_group_norm.default": normalisation.native_group_norm,
+    "rsqrt.default": roots.rsqrt,
+    "sqrt.default": roots.sqrt_,
     # comparisons and what is made of their results
     "gt.Tensor": comparison.gt,
     "gt.Scalar": comparison.gt,
@@ -92,8 +136,15 @@ _VALUES: dict[str, Lowered] = {
     # choosing
     "relu.default": selection.relu,
     "leaky_relu.default": selection.leaky_relu,
-    "relu6.default": selection.relu6,
-    "hardtanh.default": selection.hardtanh,
+    "relu6.default": activation.relu6,
+    "hardtanh.default": activation.hardtanh,
+    "hardsigmoid.default": activation.hardsigmoid,
+    "hardswish.default": activation.hardswish,
+    "prelu.default": activation.prelu_per_channel,
+    "_prelu_kernel.default": activation.prelu,
+    "dropout.default": activation.dropout,
+    "feature_dropout.default": activation.dropout,
+    "native_dropout.default": activation.native_dropout,
     "threshold.default": selection.threshold,
     "abs.default": selection.abs_,
     "sign.default": selection.sign_,
@@ -136,6 +187,13 @@ _VALUES: dict[str, Lowered] = {
     # joining
     "cat.default": joining.cat,
     "stack.default": joining.stack,
+    # padding, and elements in other places
+    "constant_pad_nd.default": padding.constant_pad,
+    "pad.default": padding.pad,
+    "channel_shuffle.default": rearrangement.channel_shuffle,
+    "native_channel_shuffle.default": rearrangement.channel_shuffle,
+    "pixel_shuffle.default": rearrangement.pixel_shuffle,
+    "pixel_unshuffle.default": rearrangement.pixel_unshuffle,
     # copies and constants
     "clone.default": shape.same,
     "contiguous.default": shape.same,
@@ -192,16 +250,29 @@ _GATHERED = (
     "index_select.default",
     "gather.default",
     "take.default",
-    "pixel_shuffle.default",
-    "pixel_unshuffle.default",
 )
 # The same, where places that no element comes to are filled with zero.
 _GATHERED_WITH_ZEROS = (
     "tril.default",
     "triu.default",
-    "constant_pad_nd.default",
     "diag_embed.default",
 )
+
+# The same along each of so many last dimensions by itself.
+_ALONG_AXES = {
+    "reflection_pad1d.default": 1,
+    "reflection_pad2d.default": 2,
+    "replication_pad1d.default": 1,
+    "replication_pad2d.default": 2,
+    "upsample_nearest1d.default": 1,
+    "upsample_nearest1d.vec": 1,
+    "upsample_nearest2d.default": 2,
+    "upsample_nearest2d.vec": 2,
+    "_upsample_nearest_exact1d.default": 1,
+    "_upsample_nearest_exact1d.vec": 1,
+    "_upsample_nearest_exact2d.default": 2,
+    "_upsample_nearest_exact2d.vec": 2,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +303,10 @@ def _table() -> dict[Any, Entry]:
             found = operation(name)
             if found is not None:
                 named[name] = Entry(make(found), aliases)
+    for name, spatial in _ALONG_AXES.items():
+        found = operation(name)
+        if found is not None:
+            named[name] = Entry(padding.moving(found, spatial), False)
     found = ((operation(name), entry) for name, entry in named.items())
     return {overload: entry for overload, entry in found if overload is not None}
 

@@ -121,6 +121,21 @@ def product(
             low, private, public, shape, matrix=matrix, public_first=a.public, bound=bound
         )
     a, b = descaled(low, (a, b), what)
+    return exact_product(low, a, b, shape, matrix=matrix, bound=bound, what=what)
+
+
+def exact_product(
+    low: Lowering,
+    a: Handle,
+    b: Handle,
+    shape: Shape,
+    *,
+    matrix: bool = False,
+    bound: int | None = None,
+    what: str = "multiplication",
+) -> Handle:
+    """`product` of two private wires at whatever scales they are; the caller knows that the ring
+    has room."""
     if bound is None:
         bound = _product_bound(a, b, matrix=matrix)
     wire = low.wire(shape, a.wire.scale * b.wire.scale, bound)

@@ -23,7 +23,11 @@ def to_copy(
     device: torch.device | None = None,
     **_: Any,
 ) -> Handle:
-    """float(), double(), long(), to(…): allowed where the tensor is of that kind already."""
+    """float(), double(), long(), to(…): allowed where the tensor is of that kind already.
+
+    Whole numbers in fixed precision, as comparisons and argmax result in, are their own integers;
+    the result stays in fixed precision all the same.
+    """
     if device is not None and torch.device(device).type != "cpu":
         raise UnsupportedOperation(
             f"private tensors live with their holders and cannot move to {device}"
@@ -32,14 +36,15 @@ def to_copy(
         return ne(low, x, 0)
     if dtype is None or dtype.is_floating_point == (low.precision is not None):
         return x
+    if low.precision is not None and x.wire.scale == 1 and dtype is not None:
+        return x  # whole numbers, such as a comparison results in
     if low.precision is None:
         raise UnsupportedOperation(
             "private integers cannot become fixed point: call fix_precision() before share()"
         )
     raise UnsupportedOperation(
-        f"a private tensor in fixed precision cannot become {dtype}; the results of comparisons "
-        "and argmax are whole numbers as they are, // 1 rounds others down, and after "
-        "get().float_precision() there is an ordinary tensor"
+        f"a private tensor in fixed precision cannot become {dtype}: // 1 rounds it down, and "
+        "after get().float_precision() there is an ordinary tensor"
     )
 
 

@@ -22,6 +22,11 @@ from tacita.torch.lowering.shape import permuted, reshaped
 WIDEST = (1 << (RING_BITS - 2)) - 1
 
 
+def difference_bits(bound: int | None) -> int:
+    """The width that holds the difference of two values."""
+    return width_of(None if bound is None else 2 * bound, RING_BITS)
+
+
 def extremum(
     low: Lowering, x: Handle, dims: Sequence[int], what: str, *, value: bool, index: bool
 ) -> tuple[Handle | None, Handle | None]:
@@ -50,14 +55,14 @@ def extremum(
     columns = reshaped(low, columns, (m, n))
     best = low.wire((n,), scale, bound) if value else None
     where = low.wire((n,), 1, m - 1) if index else None
-    bits = width_of(None if bound is None else 2 * bound, RING_BITS)
+    bits = difference_bits(bound)
     low.builder.emit(
         Extremum(
             best.id if best is not None else None,
             where.id if where is not None else None,
             columns.wire.id,
             (m, n),
-            tournament(m, n, bits),
+            tournament(m, n, bits, value=value, index=index),
         )
     )
     return (

@@ -10,7 +10,7 @@ import torch
 from tacita.errors import ShapeError
 from tacita.program.builder import Handle
 from tacita.protocols import Concatenate
-from tacita.torch.lowering.arithmetic import add, handle_of
+from tacita.torch.lowering.arithmetic import handle_of
 from tacita.torch.lowering.lowering import Lowering
 from tacita.torch.lowering.operands import Operand
 from tacita.torch.lowering.scales import aligned
@@ -59,21 +59,14 @@ def stack(low: Lowering, tensors: Sequence[Operand], dim: int = 0) -> Handle:
 
 
 def gathering_with_zeros(operation: Callable[..., Any]) -> Callable[..., Handle]:
-    """The lowering of a torch operation that moves elements about and fills gaps with zeros.
-
-    A padding value other than zero is added where the gaps are.
-    """
+    """The lowering of a torch operation that moves elements about and fills gaps with zeros."""
 
     def gather(low: Lowering, x: Handle, *args: Any, **kwargs: Any) -> Handle:
         n = x.wire.size
         # Position 0 stands for the zero that is put in front.
         positions = torch.arange(1, n + 1).view(x.wire.shape)
-        fill = 0
-        if operation is torch.ops.aten.constant_pad_nd.default:
-            args, fill = args[:1], kwargs.pop("value", args[1] if len(args) > 1 else 0)
         moved = operation(positions, *args, **kwargs)
         flat = concatenated(low, [low.zeros((1,), x.wire.scale), reshaped(low, x, (n,))], 0, "pad")
-        out = gathered(low, flat, moved)
-        return add(low, out, (moved == 0).to(torch.float64) * fill) if fill else out
+        return gathered(low, flat, moved)
 
     return gather

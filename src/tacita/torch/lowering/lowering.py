@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class Lowering:
         truncate first. It is never less than the scale of a product.
     """
 
-    __slots__ = ("_numbers", "builder", "precision", "scale", "widest")
+    __slots__ = ("_derived", "_numbers", "builder", "precision", "scale", "widest")
 
     def __init__(self, builder: Builder, precision: Precision | None) -> None:
         self.builder = builder
@@ -34,10 +35,11 @@ class Lowering:
         self.scale = 1 if precision is None else precision.scale
         self.widest = max(self.scale * self.scale, 1 << 32)
         self._numbers: dict[tuple[int, int], Handle] = {}
+        self._derived: WeakKeyDictionary[Handle, dict[Hashable, Handle]] = WeakKeyDictionary()
 
     def wire(self, shape: Shape, scale: int, bound: int | None, *, bit: bool = False) -> Wire:
         """A new wire; a bound that no protocol can use is dropped."""
-        return Wire(self.builder.new_id(), shape, scale, limited(bound), bit)
+        return self.builder.new_wire(shape, scale, limited(bound), bit=bit)
 
     def emit(self, instruction: Instruction, wire: Wire, base: Handle | None = None) -> Handle:
         self.builder.emit(instruction)
@@ -73,6 +75,13 @@ class Lowering:
             if len(self._numbers) < REMEMBERED:
                 self._numbers[value, scale] = handle
         return handle
+
+    def derived(self, handle: Handle) -> dict[Hashable, Handle]:
+        """What has been computed of a wire alone, such as a weight, for the next time.
+
+        Wires never change, so it stays true; it goes when the wire does.
+        """
+        return self._derived.setdefault(handle, {})
 
     def zeros(self, shape: Shape, scale: int = 1) -> Handle:
         """Public zeros; also what an operation on no elements at all results in."""

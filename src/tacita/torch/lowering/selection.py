@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
+from math import ceil
+
 import torch
 
 from tacita.errors import UnsupportedOperation
@@ -12,14 +15,14 @@ from tacita.torch.lowering import arithmetic
 from tacita.torch.lowering.comparison import gt, is_bit, nonnegative
 from tacita.torch.lowering.joining import concatenated
 from tacita.torch.lowering.lowering import Lowering
-from tacita.torch.lowering.operands import Number, Operand
+from tacita.torch.lowering.operands import Number, Operand, simple
 from tacita.torch.lowering.scales import (
     EVERYTHING,
     divisible,
     relabelled,
     within,
 )
-from tacita.torch.lowering.shape import reshaped, split
+from tacita.torch.lowering.shape import expanded, reshaped, split
 
 
 def relu(low: Lowering, x: Handle) -> Handle:
@@ -113,9 +116,36 @@ def clamp(
 ) -> Handle:
     if min is None and max is None:
         raise UnsupportedOperation("clamp takes a min, a max or both")
+    least, most = (simple(v) if isinstance(v, torch.Tensor) else v for v in (min, max))
+    if isinstance(least, int | float) and isinstance(most, int | float):
+        return between(low, x, least, most, "clamp", exact=True)
     if min is not None:
         x = maximum(low, x, min)
     return x if max is None else minimum(low, x, max)
+
+
+def between(
+    low: Lowering, x: Handle, least: Number, most: Number, what: str, *, exact: bool
+) -> Handle:
+    """least + relu(x - least) - relu(x - most), both comparisons at once.
+
+    exact: at the scale of x, without a rounding; otherwise with the truncation that x still owes.
+    """
+    shape, n = x.wire.shape, x.wire.size
+    if least >= most:
+        # As torch has it: the upper limit decides.
+        return expanded(low, arithmetic.handle_of(low, most, what), shape)
+    if not n:
+        return low.zeros(shape, low.scale)
+    flat = reshaped(low, x, (n,))
+    beyond = [arithmetic.sub(low, flat, limit) for limit in (least, most)]
+    both = concatenated(low, beyond, 0, what)
+    above = exact_relu(low, both, what) if exact else relu(low, both)
+    first, second = split(low, above, n)
+    out = arithmetic.add(low, arithmetic.sub(low, first, second), least)
+    # Limits are rounded to a unit, and so is each of the two.
+    bound = ceil(builtins.max(abs(least), abs(most)) * out.wire.scale) + 2 * out.wire.scale
+    return reshaped(low, relabelled(low, out, out.wire.scale, bound), shape)
 
 
 def clamp_min(low: Lowering, x: Handle, least: Operand) -> Handle:
@@ -128,14 +158,6 @@ def is_zero(value: Operand) -> bool:
 
 def clamp_max(low: Lowering, x: Handle, most: Operand) -> Handle:
     return clamp(low, x, None, most)
-
-
-def hardtanh(low: Lowering, x: Handle, min_val: Number = -1, max_val: Number = 1) -> Handle:
-    return clamp(low, x, min_val, max_val)
-
-
-def relu6(low: Lowering, x: Handle) -> Handle:
-    return minimum(low, relu(low, x), 6)
 
 
 def threshold(low: Lowering, x: Handle, threshold: Number, value: Number) -> Handle:

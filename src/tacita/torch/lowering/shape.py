@@ -22,11 +22,14 @@ from tacita.torch.lowering.lowering import Lowering, Shape
 LARGEST_GATHER = 1 << 22  # elements; every role is sent their indices, 8 bytes each
 
 
-def _view(
+def viewed(
     low: Lowering, x: Handle, shape: Shape, make: Callable[[int, int], Instruction]
 ) -> Handle:
+    """A view of x with its scale and bound; `make` takes the numbers of the two wires."""
     wire = low.wire(shape, x.wire.scale, x.wire.bound, bit=x.wire.bit)
-    return low.emit(make(wire.id, x.wire.id), wire, x)
+    out = low.emit(make(wire.id, x.wire.id), wire, x)
+    out.public = x.public  # every role holds the view as it holds the constant
+    return out
 
 
 def axis(dim: int, ndim: int) -> int:
@@ -40,18 +43,18 @@ def axis(dim: int, ndim: int) -> int:
 def reshaped(low: Lowering, x: Handle, shape: Shape) -> Handle:
     if shape == x.wire.shape:
         return x
-    return _view(low, x, shape, lambda out, of: Reshape(out, of, shape))
+    return viewed(low, x, shape, lambda out, of: Reshape(out, of, shape))
 
 
 def permuted(low: Lowering, x: Handle, dims: Shape) -> Handle:
     shape = tuple(x.wire.shape[d] for d in dims)
-    return _view(low, x, shape, lambda out, of: Permute(out, of, dims))
+    return viewed(low, x, shape, lambda out, of: Permute(out, of, dims))
 
 
 def expanded(low: Lowering, x: Handle, shape: Shape) -> Handle:
     if shape == x.wire.shape:
         return x
-    return _view(low, x, shape, lambda out, of: Expand(out, of, shape))
+    return viewed(low, x, shape, lambda out, of: Expand(out, of, shape))
 
 
 def view(low: Lowering, x: Handle, size: Sequence[int]) -> Handle:
@@ -136,7 +139,7 @@ def _sliced(low: Lowering, x: Handle, dim: int, start: int, stop: int, step: int
     if length == old[dim] and step == 1:
         return x
     shape = (*old[:dim], length, *old[dim + 1 :])
-    return _view(low, x, shape, lambda out, of: Slice(out, of, dim, start, stop, step))
+    return viewed(low, x, shape, lambda out, of: Slice(out, of, dim, start, stop, step))
 
 
 def slice_(
@@ -247,4 +250,4 @@ def gathered(low: Lowering, x: Handle, positions: torch.Tensor) -> Handle:
             f"({LARGEST_GATHER}): index, flip or roll a part at a time and join them with cat"
         )
     order = np.ascontiguousarray(positions.numpy(), np.dtype("<i8")).tobytes()
-    return _view(low, x, shape, lambda out, of: Gather(out, of, shape, order))
+    return viewed(low, x, shape, lambda out, of: Gather(out, of, shape, order))
