@@ -20,6 +20,8 @@ from tacita.errors import TacitaError
 from tacita.ring.fixed_point import Precision
 from tacita.runtime.worker import VirtualWorker, measure
 from tacita.torch import FixedPrecisionTensor, PointerTensor, PrivateTensor, TorchHook
+from tacita.torch.whole.explain import explain
+from tacita.torch.whole.model import Model, SharedModel, export
 
 try:
     __version__ = version("tacita")
@@ -28,13 +30,17 @@ except PackageNotFoundError:  # used from a source tree
 
 __all__ = [
     "FixedPrecisionTensor",
+    "Model",
     "PointerTensor",
     "Precision",
     "PrivateTensor",
+    "SharedModel",
     "TacitaError",
     "TorchHook",
     "VirtualWorker",
     "__version__",
     "errors",
+    "explain",
+    "export",
     "measure",
 ]

@@ -12,7 +12,7 @@ def wires(session, dealers):
     session.settle()
     gc.collect()
     session.settle()
-    return [set(role._wires) for role in (*session.parties, dealers[-1])]
+    return [set(role._store.wires) for role in (*session.parties, dealers[-1])]
 
 
 def test_wires_go_from_parties_and_dealer(open_session, dealers):
@@ -41,7 +41,7 @@ def test_intermediate_results_go_without_settling(open_session, dealers):
     assert read(session, total) == [201]
     for party in session.parties:
         # Forgetting rides on the next order, so the last one or two may still be there.
-        assert len(party._wires) <= 4
+        assert len(party._store.wires) <= 4
 
 
 def test_a_view_outlives_its_base(open_session, dealers):
@@ -78,7 +78,7 @@ def test_a_session_without_a_dealer_forgets_too(open_session):
     del x, total
     gc.collect()
     session.settle()
-    assert [party._wires for party in session.parties] == [{}, {}]
+    assert [party._store.wires for party in session.parties] == [{}, {}]
 
 
 def test_in_the_clear_values_go_too():

@@ -116,7 +116,7 @@ def test_all_parties_refuse_alike(open_session, parties):
     session = open_session(parties)
     gone = multiply(session, check(session, enter(session, [1, 7]), 6), enter(session, [1, 1]))
     session.settle()
-    refused = [party._failed for party in session.parties]
+    refused = [party._store.failed for party in session.parties]
     assert gone.wire.id in refused[0]
     assert all(each == refused[0] for each in refused)
 
@@ -131,8 +131,8 @@ def test_a_refused_wire_is_forgotten_like_any_other(open_session):
     del gone, made
     session.settle()
     for party in session.parties:
-        assert not party._failed
-        assert number not in party._wires
+        assert not party._store.failed
+        assert number not in party._store.wires
 
 
 def test_a_dealer_does_not_wait_for_passed_over_material_to_be_taken(open_session, monkeypatch):

@@ -76,7 +76,7 @@ def test_no_party_is_sent_the_input_itself(open_session, parties):
     handle = session.input(values, (1000,), 1, None)
     session.settle()
     for party in session.parties:
-        share = party._wires[handle.wire.id].share
+        share = party._store.wires[handle.wire.id].share
         # A thousand uniform words: one that agrees has a probability of 2^-54.
         assert not np.any(share == values)
         assert np.unique(share >> np.uint64(56)).size > 200

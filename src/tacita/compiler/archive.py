@@ -35,7 +35,7 @@ MOST_ITEMS = 1 << 22  # numbers, names and lists in a body, each of which become
 DEEPEST = 16  # lists in lists; the instructions of today take 11
 
 _HEAD = struct.Struct("<8sIQ")
-_DIGEST = hashlib.sha256().digest_size
+DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class _Wire(msgspec.Struct, array_like=True, frozen=True):
@@ -110,7 +110,7 @@ def decode(data: bytes) -> Program:
 
 def digest(program: Program) -> bytes:
     """SHA-256 of the canonical encoding: the 32 bytes that end the archive."""
-    return encode(program)[-_DIGEST:]
+    return encode(program)[-DIGEST_BYTES:]
 
 
 def save(program: Program, path: str | PathLike[str]) -> None:
@@ -150,7 +150,7 @@ def _opened(data: bytes) -> memoryview:
         raise ProgramError(f"an archive of {len(data)} bytes; the most are {LARGEST}")
     if data[: len(MAGIC)] != MAGIC[: len(data)]:
         raise ProgramError("this is no archive of a program")
-    if len(data) < _HEAD.size + _DIGEST:
+    if len(data) < _HEAD.size + DIGEST_BYTES:
         raise ProgramError(f"the archive is cut: it ends after {len(data)} bytes")
     _, version, length = _HEAD.unpack_from(data)
     if version != VERSION:
@@ -158,12 +158,12 @@ def _opened(data: bytes) -> memoryview:
             f"the archive is of version {version}, and this release reads version {VERSION}: "
             "compile the model again"
         )
-    whole = _HEAD.size + length + _DIGEST
+    whole = _HEAD.size + length + DIGEST_BYTES
     if len(data) != whole:
         how = "cut" if len(data) < whole else "longer than it says"
         raise ProgramError(f"the archive is {how}: {len(data)} bytes instead of {whole}")
-    framed = memoryview(data)[:-_DIGEST]
-    if hashlib.sha256(framed).digest() != data[-_DIGEST:]:
+    framed = memoryview(data)[:-DIGEST_BYTES]
+    if hashlib.sha256(framed).digest() != data[-DIGEST_BYTES:]:
         raise ProgramError("the archive has been altered: its digest does not fit")
     return framed[_HEAD.size :]
 

@@ -3,12 +3,14 @@
 A party and the dealer share a key from the operating system's generator. An instruction has a
 stream of its own: AES-128 in counter mode with the instruction's number as the nonce. Streams open
 in ascending order only, and a stream only moves forward, so no block can be drawn twice for two
-purposes: both ends check it without talking.
+purposes: both ends check it without talking. A whole program's streams are reserved together and
+then open in any order, each once.
 """
 
 from __future__ import annotations
 
 import os
+from threading import Lock
 from typing import NoReturn
 
 import numpy as np
@@ -93,6 +95,52 @@ class StreamKey(OneTime):
             raise MaskReused(f"stream {number}.{branch} was opened before, or a later one was")
         self._last = nonce
         return Stream(self._key, nonce)
+
+
+    def reserve(self, first: int, count: int) -> StreamRange:
+        """The streams of `count` instructions from `first` on, to be opened in any order."""
+        last = first + count - 1
+        if first < 0 or count < 0 or last >= 1 << 56:
+            raise ValueError(f"no streams have numbers {first} to {last}")
+        if os.getpid() != self._process:
+            raise MaskReused("this process was forked, and its parent draws from the same key")
+        if count and first * BRANCHES <= self._last:
+            raise MaskReused(f"stream {first} was opened before, or a later one was")
+        if count:
+            self._last = last * BRANCHES + BRANCHES - 1
+        return StreamRange(self._key, first, count)
+
+
+class StreamRange(OneTime):
+    """The streams of consecutive instructions; each opens once, its branches in ascending order.
+
+    Instructions that run side by side open theirs in whatever order the program's data flow has.
+    """
+
+    __slots__ = ("_first", "_key", "_last", "_lock", "_process")
+
+    def __init__(self, key: bytes, first: int, count: int) -> None:
+        self._key = key
+        self._first = first
+        self._last = [-1] * count  # of each instruction, the branch that was opened last
+        self._lock = Lock()  # a dealer's threads open the streams of different instructions
+        self._process = os.getpid()
+
+    def __repr__(self) -> str:
+        return "StreamRange(hidden)"
+
+    def open(self, number: int, branch: int = 0) -> Stream:
+        """The stream of instruction `number`, which lies in the range."""
+        place = number - self._first
+        if not 0 <= place < len(self._last) or not 0 <= branch < BRANCHES:
+            raise ValueError(f"no stream of this range has number {number}, branch {branch}")
+        if os.getpid() != self._process:
+            raise MaskReused("this process was forked, and its parent draws from the same key")
+        with self._lock:
+            if branch <= self._last[place]:
+                raise MaskReused(f"stream {number}.{branch} was opened before, or a later branch")
+            self._last[place] = branch
+        return Stream(self._key, number * BRANCHES + branch)
 
 
 class SharingSource(OneTime):

@@ -6,141 +6,138 @@ nothing else: no share, no opened value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
 
-from tacita.errors import TacitaError
-from tacita.program.instruction import Instruction
-from tacita.program.readings import Array, View
-from tacita.ring.planes import Layout
+from tacita.errors import UsageError
+from tacita.program.readings import Array
 from tacita.ring.randomness import Stream, StreamKey, fresh_key
-from tacita.runtime.orders import Dealt, Order, encode
+from tacita.runtime.dealing import DealingOrder, deal_batch, deal_run
+from tacita.runtime.deployment import Deployment, agree
+from tacita.runtime.orders import Ahead, Answer, Dealt, Deploy, Order, Run, Undeploy, encode
+from tacita.runtime.stock import Label, StockWriter
+from tacita.runtime.store import MaskStore
 from tacita.runtime.transport import Endpoint, Message
 
-
-@dataclass(slots=True, repr=False)
-class Known:
-    """The mask of a wire, if it has one. A view takes its mask from its base, on demand."""
-
-    mask: Array | None = None
-    base: Known | None = None
-    view: View | None = None
-
-    def found(self) -> Array | None:
-        if self.mask is None and self.base is not None and self.view is not None:
-            mask = self.base.found()
-            if mask is not None:
-                self.mask = self.view(mask)
-        return self.mask
+SECRET_BYTES = 32
+BATCH_BYTES = 16
 
 
 class Dealer:
     """The state of the dealer of one session, and how it carries out an order."""
 
-    def __init__(self, endpoint: Endpoint, parties: Sequence[str]) -> None:
+    def __init__(self, endpoint: Endpoint, parties: Sequence[str], user: str, limit: float) -> None:
         self._endpoint = endpoint
         self._parties = tuple(parties)
+        self._user = user
+        self._limit = limit
         self._keys: list[StreamKey] = []
-        self._wires: dict[int, Known] = {}
+        self._secrets: list[bytes] = []
+        self._store = MaskStore()
+        self._deployments: dict[int, Deployment] = {}
         self.carried = 0
 
     def start(self) -> None:
-        """Sends a fresh key to each party."""
+        """Sends each party a fresh key for its streams, and a secret that seals its stock."""
         for party in self._parties:
-            key = fresh_key()
+            key, secret = fresh_key(), os.urandom(SECRET_BYTES)
             self._keys.append(StreamKey(key))
-            self._endpoint.send(party, Message("key", key))
+            self._secrets.append(secret)
+            self._endpoint.send(party, Message("key", key + secret))
 
     def carry_out(self, order: Order, arrays: Sequence[Array]) -> None:
         """One order; `arrays` is empty: shares and constants go to the parties alone."""
         for number, instruction in enumerate(order.instructions, start=order.number):
             if instruction.concerns_dealer:
-                self._deal(number, instruction)
+                dealing = DealingOrder(self._store, self._streams, number)
+                instruction.deal(dealing)
+                if dealing.dealt:
+                    self._send(number, dealing.dealt)
             self.carried += 1
-        for wire in order.forget:
-            self._wires.pop(wire, None)
+        self._forget(order.forget)
 
-    def _deal(self, number: int, instruction: Instruction) -> None:
-        dealing = DealingOrder(self, number)
-        instruction.deal(dealing)
-        if dealing.dealt:
-            counts = {branch: len(dealt) for branch, dealt in dealing.dealt.items()}
-            corrections = tuple(array for dealt in dealing.dealt.values() for array in dealt)
-            header = encode(Dealt(number, counts))
-            self._endpoint.send(self._parties[-1], Message("material", header, corrections))
+    def deploy(self, order: Deploy) -> None:
+        deployment = Deployment(order.program, order.weights, order.model)
+        agree(self._endpoint, self._parties, order.number, deployment, self._limit)
+        self._deployments[order.number] = deployment
 
-    def streams(self, number: int, branch: int) -> list[Stream]:
+    def run(self, order: Run) -> None:
+        """Deals for a run as it goes; a run out of the stock does not concern the dealer."""
+        if not order.batch:
+            deployment = self._deployments[order.deployment]
+            first = order.number
+            ranges = [key.reserve(first, deployment.size) for key in self._keys]
+
+            def write(number: int, dealt: dict[int, list[Array]]) -> None:
+                self._send(first + number, dealt)
+                self.carried += 1
+
+            deal_run(
+                deployment,
+                self._store,
+                lambda number, branch: [each.open(first + number, branch) for each in ranges],
+                write,
+            )
+        self._forget(order.forget)
+
+    def undeploy(self, order: Undeploy) -> None:
+        self._deployments.pop(order.number, None)
+
+    def deal_ahead(self, order: Ahead) -> None:
+        """Deals batches into the parties' folders, and tells the user's side which."""
+        deployment = self._deployments[order.deployment]
+        for _ in range(order.count):
+            batch = os.urandom(BATCH_BYTES)
+            self._deal_batch(deployment, batch, Path(order.folder), order.number)
+            answer = Answer(order.number, batch.hex())
+            self._endpoint.send(self._user, Message("done", encode(answer)))
+
+    def _deal_batch(self, deployment: Deployment, batch: bytes, folder: Path, number: int) -> None:
+        keys = [fresh_key() for _ in self._parties]
+        done = 0
+        with ExitStack() as stack:  # on an error no file is left
+            for party, (name, key, secret) in enumerate(
+                zip(self._parties, keys, self._secrets, strict=True)
+            ):
+                label = Label(
+                    program=deployment.digest,
+                    model=deployment.model,
+                    batch=batch,
+                    party=party,
+                    parties=len(self._parties),
+                )
+                place = folder_of(folder, name)
+                place.mkdir(parents=True, exist_ok=True, mode=0o700)
+                writer = stack.enter_context(StockWriter(place, label, secret, key))
+
+            def write(instruction: int, dealt: dict[int, list[Array]]) -> None:
+                nonlocal done
+                writer.add(instruction, dealt)
+                done += 1
+                self.carried += 1
+                progress = Answer(number, f"{done}/{len(deployment.dealt)}")
+                self._endpoint.send(self._user, Message("progress", encode(progress)))
+
+            deal_batch(deployment, self._store, keys, write)
+
+    def _streams(self, number: int, branch: int) -> list[Stream]:
         return [key.open(number, branch) for key in self._keys]
 
-    def known(self, wire: int) -> Known:
-        return self._wires.setdefault(wire, Known())
+    def _send(self, number: int, dealt: dict[int, list[Array]]) -> None:
+        counts = {branch: len(arrays) for branch, arrays in dealt.items()}
+        corrections = tuple(array for arrays in dealt.values() for array in arrays)
+        header = encode(Dealt(number, counts))
+        self._endpoint.send(self._parties[-1], Message("material", header, corrections))
 
-    def know(self, wire: int, known: Known) -> None:
-        self._wires[wire] = known
+    def _forget(self, wires: Sequence[int]) -> None:
+        for wire in wires:
+            self._store.forget(wire)
 
 
-class DealingOrder:
-    """The dealer in the midst of one order: implements `program.readings.Dealing`."""
-
-    __slots__ = ("_branch", "_dealer", "_number", "_streams", "dealt")
-
-    def __init__(
-        self,
-        dealer: Dealer,
-        number: int,
-        branch: int = 0,
-        dealt: dict[int, list[Array]] | None = None,
-    ) -> None:
-        self._dealer = dealer
-        self._number = number
-        self._branch = branch
-        self._streams = dealer.streams(number, branch)
-        self.dealt: dict[int, list[Array]] = {} if dealt is None else dealt
-
-    def branch(self, number: int) -> DealingOrder:
-        return DealingOrder(self._dealer, self._number, number, self.dealt)
-
-    def mask_of(self, wire: int) -> Array:
-        mask = self._dealer.known(wire).found()
-        if mask is None:
-            raise TacitaError(f"wire {wire} has not been masked")
-        return mask
-
-    def write_mask(self, wire: int, mask: Array) -> None:
-        self._dealer.known(wire).mask = mask
-
-    def alias(self, wire: int, base: int, view: View) -> None:
-        self._dealer.know(wire, Known(base=self._dealer.known(base), view=view))
-
-    def mask(self, shape: tuple[int, ...]) -> Array:
-        first, *others = self._streams
-        total = first.draw(shape)
-        for stream in others:
-            stream.add_to(total)
-        return total
-
-    def mask_bits(self, layout: Layout, planes: int) -> Array:
-        first, *others = self._streams
-        total = first.draw(layout.shape(planes))
-        for stream in others:
-            stream.xor_to(total)
-        return total
-
-    def deal(self, shape: tuple[int, ...], fill: Callable[[Array], None]) -> None:
-        first, *others = self._streams[:-1]
-        into = first.draw(shape)
-        for stream in others:
-            stream.add_to(into)
-        fill(into)
-        self._record(into)
-
-    def deal_bits(self, layout: Layout, planes: int, fill: Callable[[Array], None]) -> None:
-        first, *others = self._streams[:-1]
-        into = first.draw(layout.shape(planes))
-        for stream in others:
-            stream.xor_to(into)
-        fill(into)
-        self._record(into)
-
-    def _record(self, correction: Array) -> None:
-        self.dealt.setdefault(self._branch, []).append(correction)
+def folder_of(stock: Path, party: str) -> Path:
+    """Where a party's batches lie within a stock."""
+    if party in ("", ".", "..") or "/" in party or "\\" in party or "\0" in party:
+        raise UsageError(f"a party named {party!r} has no folder in a stock: choose another name")
+    return stock / party

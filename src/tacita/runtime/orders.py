@@ -27,6 +27,65 @@ class Order(msgspec.Struct, frozen=True, array_like=True):
         return sum(isinstance(each, Arrival) for each in self.instructions)
 
 
+class Deploy(msgspec.Struct, frozen=True, array_like=True):
+    """A program, to be kept under this number; its weights are wires of the session.
+
+    model: names these weights, so that a stock of material is for them and no others.
+    """
+
+    number: int
+    program: bytes
+    weights: tuple[int, ...]
+    model: bytes
+
+
+class Run(msgspec.Struct, frozen=True, array_like=True):
+    """One run of a deployed program, whose instructions have the numbers from `number` on.
+
+    inputs, outputs: wires of the session. batch: out of the stock; empty where the dealer deals
+    as it goes.
+    """
+
+    number: int
+    deployment: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    batch: bytes = b""
+    forget: tuple[int, ...] = ()
+
+
+class Ahead(msgspec.Struct, frozen=True, array_like=True):
+    """To the dealer: deal so many batches of a deployed program into the folder of a stock."""
+
+    number: int
+    deployment: int
+    count: int
+    folder: str
+
+
+class Prepare(msgspec.Struct, frozen=True, array_like=True):
+    """To the parties: take a batch from the stock, and do what needs no input yet."""
+
+    number: int
+    deployment: int
+    batch: bytes
+    folder: str
+
+
+class Undeploy(msgspec.Struct, frozen=True, array_like=True):
+    """The program under this number will not be run again; its batches are lost."""
+
+    number: int
+
+
+class Agreement(msgspec.Struct, frozen=True, array_like=True):
+    """Between roles: which program each has under a number, by digest, and for which weights."""
+
+    number: int
+    program: bytes
+    model: bytes
+
+
 class Dealt(msgspec.Struct, frozen=True, array_like=True):
     """The header of a dealer's material: for which order, and how many arrays for each branch."""
 
@@ -35,10 +94,14 @@ class Dealt(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Turn(msgspec.Struct, frozen=True, array_like=True):
-    """The header of an opening: for which order, and the how-manieth round of it."""
+    """The header of an opening: for which order, and the how-manieth round of it.
+
+    batch: of the stock, where the masks come from there.
+    """
 
     number: int
     round: int
+    batch: bytes = b""
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
@@ -51,6 +114,11 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
 _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode
 decode_order = msgspec.msgpack.Decoder(Order).decode
+decode_deploy = msgspec.msgpack.Decoder(Deploy).decode
+decode_undeploy = msgspec.msgpack.Decoder(Undeploy).decode
+decode_run = msgspec.msgpack.Decoder(Run).decode
+decode_ahead = msgspec.msgpack.Decoder(Ahead).decode
+decode_prepare = msgspec.msgpack.Decoder(Prepare).decode
 decode_answer = msgspec.msgpack.Decoder(Answer).decode
 decode_dealt = msgspec.msgpack.Decoder(Dealt).decode
 decode_turn = msgspec.msgpack.Decoder(Turn).decode

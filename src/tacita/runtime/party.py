@@ -4,72 +4,44 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from math import prod
+from pathlib import Path
 
 import numpy as np
 
-from tacita.errors import MaterialMismatch, PeerFailed, TacitaError
+from tacita.errors import MaterialError, MaterialMismatch, PeerFailed
 from tacita.program.instruction import Instruction
-from tacita.program.readings import Array, BitMask, Mask, Masked, Round, View
-from tacita.protocols import Constant, MaskWires, Reveal
+from tacita.program.readings import Array, Round
+from tacita.protocols import Constant, Reveal
 from tacita.protocols.boundary import Arrival
-from tacita.ring.planes import Layout
-from tacita.ring.randomness import Stream, StreamKey
-from tacita.runtime.orders import Answer, Order, Turn, decode_dealt, decode_turn, encode
+from tacita.ring.randomness import KEY_BYTES, StreamKey
+from tacita.runtime import material
+from tacita.runtime.dealer import SECRET_BYTES, folder_of
+from tacita.runtime.deployment import Deployment, agree
+from tacita.runtime.execution import Execution, failure_of, pass_over
+from tacita.runtime.material import BatchMaterial, LiveMaterial, RunMaterial
+from tacita.runtime.orders import (
+    Answer,
+    Deploy,
+    Order,
+    Prepare,
+    Run,
+    Turn,
+    Undeploy,
+    decode_dealt,
+    decode_turn,
+    encode,
+)
+from tacita.runtime.reading import Preparation, Prepared, begin
+from tacita.runtime.stock import Label, take
+from tacita.runtime.store import Held, Store
 from tacita.runtime.transport import Endpoint, Kind, Message
-
-
-@dataclass(slots=True, repr=False)
-class Held:
-    """What a party holds of a wire. A view takes its mask from its base, on demand."""
-
-    share: Array
-    masked: Masked | None = None
-    base: Held | None = None
-    view: View | None = None
-    public: bool = False
-
-    def mask(self) -> Masked | None:
-        if self.masked is None and self.base is not None and self.view is not None:
-            found = self.base.mask()
-            if found is not None:
-                self.masked = found.map(self.view)
-        return self.masked
-
-
-class Corrections:
-    """The last party's shares of what is dealt in one order, fetched when first asked for."""
-
-    __slots__ = ("_arrays", "_fetch", "_number")
-
-    def __init__(self, number: int, fetch: Callable[[int], dict[int, deque[Array]]]) -> None:
-        self._number = number
-        self._fetch = fetch
-        self._arrays: dict[int, deque[Array]] | None = None
-
-    def take(self, branch: int, shape: tuple[int, ...]) -> Array:
-        if self._arrays is None:
-            self._arrays = self._fetch(self._number)
-        arrays = self._arrays.get(branch)
-        if not arrays or arrays[0].size != prod(shape):
-            raise MaterialMismatch(
-                f"the dealer's material for order {self._number} has no array of shape {shape} "
-                "where one was due"
-            )
-        return arrays.popleft().reshape(shape)
-
-    def check_spent(self) -> None:
-        left = sum(len(arrays) for arrays in (self._arrays or {}).values())
-        if left:
-            raise MaterialMismatch(f"order {self._number} left {left} dealt arrays unused")
 
 
 class Party:
     """The state of one party in one session, and how it carries out an order.
 
-    peers: the other parties' names. dealer: None where nothing is ever dealt.
-    corrected: True for the last party, which takes the dealer's corrections.
+    peers: the other parties' names. index: its place among the `len(peers) + 1` parties.
+    dealer: None where nothing is ever dealt.
     """
 
     def __init__(
@@ -77,29 +49,41 @@ class Party:
         endpoint: Endpoint,
         peers: Sequence[str],
         *,
-        first: bool,
-        corrected: bool,
+        index: int,
         dealer: str | None,
         user: str,
         limit: float,
     ) -> None:
         self._endpoint = endpoint
         self._peers = tuple(peers)
-        self._first = first
-        self._corrected = corrected
+        self._index = index
         self._dealer = dealer
         self._user = user
         self._limit = limit
-        self._key: StreamKey | None = None
-        self._wires: dict[int, Held] = {}
-        self._failed: dict[int, str] = {}
+        self._store = Store(endpoint.name, first=index == 0)
+        self._secret = b""
+        self._live = self._live_material(None)
+        self._deployments: dict[int, Deployment] = {}
+        self._prepared: dict[bytes, tuple[BatchMaterial, Prepared]] = {}
         self.rounds = 0
         self.carried = 0
 
+    def _live_material(self, key: StreamKey | None) -> LiveMaterial:
+        # The last party takes the dealer's corrections.
+        corrected = self._dealer is not None and self._index == len(self._peers)
+        return LiveMaterial(key, self._fetch, corrected=corrected)
+
     def start(self) -> None:
-        """Takes the key of this party's streams, from the dealer."""
-        if self._dealer is not None:
-            self._key = StreamKey(self._receive(self._dealer, "key").header)
+        """Takes the key of this party's streams and the secret of its stock, from the dealer."""
+        if self._dealer is None:
+            return
+        given = self._receive(self._dealer, "key").header
+        if len(given) != KEY_BYTES + SECRET_BYTES:
+            raise PeerFailed(f"{self._dealer} sent a key of {len(given)} bytes")
+        self._live = self._live_material(StreamKey(given[:KEY_BYTES]))
+        self._secret = given[KEY_BYTES:]
+
+    # ---- orders ------------------------------------------------------------------------------
 
     def carry_out(self, order: Order, arrays: Sequence[Array]) -> None:
         """One order: its rounds, and what it hands to the user.
@@ -111,74 +95,135 @@ class Party:
                 f"order {order.number} came with {len(arrays)} arrays, not {order.arrivals}"
             )
         given = iter(arrays)
+        store = self._store
         for number, instruction in enumerate(order.instructions, start=order.number):
             if isinstance(instruction, Arrival):
                 share = next(given)
                 public = isinstance(instruction, Constant)
-                self._wires[instruction.out] = Held(share.reshape(instruction.shape), public=public)
+                store.hold(instruction.out, Held(share.reshape(instruction.shape), public=public))
             elif isinstance(instruction, Reveal):
                 self._reveal(number, instruction.x)
-            elif self._failed and (failure := self._failure(instruction)) is not None:
-                self._pass_over(number, instruction, failure)
+            elif (failure := failure_of(instruction, store)) is not None:
+                pass_over(instruction, number, store, self._live, failure)
             else:
-                self._run(number, instruction)
+                self._run_alone(number, instruction)
             self.carried += 1
-        for wire in order.forget:
-            self._wires.pop(wire, None)
-            self._failed.pop(wire, None)
+        self._forget(order.forget)
 
-    def _pass_over(self, number: int, instruction: Instruction, failure: str) -> None:
-        for wire in instruction.writes:
-            self._failed[wire] = failure
-        if self._corrected and instruction.cost().dealt_bytes:
-            self._fetch(number)  # the dealer does not know, and its channel must not fill
-
-    def _failure(self, instruction: Instruction) -> str | None:
-        # Masking a failed wire opens something uniform all the same, and others with it. What was
-        # passed over when it should have been made is opened as zero.
-        if isinstance(instruction, MaskWires):
-            for wire, shape in zip(instruction.wires, instruction.shapes, strict=True):
-                if wire in self._failed:
-                    self._wires.setdefault(wire, Held(np.zeros(shape, np.uint64)))
-            return None
-        return next((self._failed[w] for w in instruction.reads if w in self._failed), None)
-
-    def _reveal(self, number: int, wire: int) -> None:
-        if wire in self._failed:
-            refusal = encode(Answer(number, self._failed[wire]))
-            self._endpoint.send(self._user, Message("refuse", refusal))
-        else:
-            share = np.ascontiguousarray(self.share(wire))
-            self._endpoint.send(self._user, Message("share", encode(Answer(number)), (share,)))
-
-    def _fetch(self, number: int) -> dict[int, deque[Array]]:
-        """The dealer's corrections for an order, by branch."""
-        if self._dealer is None:
-            raise MaterialMismatch(f"order {number} needs a dealer and there is none")
-        message = self._receive(self._dealer, "material")
-        header = decode_dealt(message.header)
-        if header.number != number or sum(header.counts.values()) != len(message.arrays):
-            raise MaterialMismatch(f"the dealer's material for order {number} is out of turn")
-        arrays = iter(message.arrays)
-        return {
-            branch: deque(next(arrays) for _ in range(count))
-            for branch, count in header.counts.items()
-        }
-
-    def _run(self, number: int, instruction: Instruction) -> None:
-        corrections = Corrections(number, self._fetch) if self._corrected else None
-        steps = instruction.evaluate(Reading(self, number, corrections))
-        answer: list[Array] | None = None
-        turn = 0
+    def _run_alone(self, number: int, instruction: Instruction) -> None:
+        steps, corrections = begin(instruction, number, self._store, self._live)
+        exchange = self._exchanges(number)
         try:
+            openings = next(steps)
             while True:
-                openings = next(steps) if answer is None else steps.send(answer)
-                answer = self._exchange(Turn(number, turn), openings)
-                turn += 1
+                openings = steps.send(exchange(openings))
         except StopIteration:
             pass
         if corrections is not None:
             corrections.check_spent()
+
+    def deploy(self, order: Deploy) -> None:
+        deployment = Deployment(order.program, order.weights, order.model)
+        others = [*self._peers, *([self._dealer] if self._dealer is not None else [])]
+        agree(self._endpoint, others, order.number, deployment, self._limit)
+        self._deployments[order.number] = deployment
+
+    def undeploy(self, order: Undeploy) -> None:
+        """Forgets a program, and the batches that were prepared for it."""
+        deployment = self._deployments.pop(order.number, None)
+        for batch, (source, _) in list(self._prepared.items()):
+            if deployment is not None and source.label.model == deployment.model:
+                del self._prepared[batch]
+                source.close()
+
+    def prepare(self, order: Prepare) -> None:
+        """Takes a batch and does what needs no input yet, or tells the user why it cannot."""
+        deployment = self._deployments[order.deployment]
+        try:
+            self._prepared[order.batch] = self._take(deployment, order)
+        except MaterialError as error:
+            refusal = encode(Answer(order.number, f"{self._endpoint.name}: {error}"))
+            self._endpoint.send(self._user, Message("refuse", refusal))
+        else:
+            self._endpoint.send(self._user, Message("done", encode(Answer(order.number))))
+
+    def _take(self, deployment: Deployment, order: Prepare) -> tuple[BatchMaterial, Prepared]:
+        label = Label(
+            program=deployment.digest,
+            model=deployment.model,
+            batch=order.batch,
+            party=self._index,
+            parties=len(self._peers) + 1,
+        )
+        folder = folder_of(Path(order.folder), self._endpoint.name)
+        batch = BatchMaterial(take(folder, label, self._secret), deployment.size, deployment.dealt)
+        try:
+            before = deployment.bound_store(self._store)
+            preparation = Preparation(batch, before)
+            return batch, preparation.go_through(deployment.program.instructions)
+        except BaseException:
+            batch.close()
+            raise
+
+    def run(self, order: Run) -> None:
+        """One run of a deployed program."""
+        deployment = self._deployments[order.deployment]
+        store = deployment.bound_store(self._store)
+        deployment.bind_inputs(store, self._store, order.inputs)
+        prepared: Prepared | None = None
+        source: RunMaterial | BatchMaterial
+        if order.batch:
+            if order.batch not in self._prepared:
+                raise MaterialMismatch(f"batch {order.batch.hex()} was not prepared, or is used up")
+            source, prepared = self._prepared.pop(order.batch)
+        else:
+            source = RunMaterial(self._live, order.number, deployment.size, deployment.dealt)
+        execution = Execution(
+            deployment,
+            store,
+            source,
+            prepared,
+            self._exchanges(order.number, order.batch),
+            self._count_carried,
+        )
+        execution.run()
+        source.finish()
+        deployment.hand_out(store, self._store, order.outputs)
+        self._forget(order.forget)
+
+    def _count_carried(self) -> None:
+        self.carried += 1
+
+    def _forget(self, wires: Sequence[int]) -> None:
+        for wire in wires:
+            self._store.forget(wire)
+
+    # ---- what goes to the user -----------------------------------------------------------------
+
+    def _reveal(self, number: int, wire: int) -> None:
+        if wire in self._store.failed:
+            refusal = encode(Answer(number, self._store.failed[wire]))
+            self._endpoint.send(self._user, Message("refuse", refusal))
+        else:
+            share = np.ascontiguousarray(self._store.share(wire))
+            self._endpoint.send(self._user, Message("share", encode(Answer(number)), (share,)))
+
+    # ---- what comes from the others ------------------------------------------------------------
+
+    def _fetch(self) -> tuple[int, material.Dealt]:
+        """The dealer's next corrections: for which instruction, and by branch."""
+        assert self._dealer is not None
+        message = self._receive(self._dealer, "material")
+        header = decode_dealt(message.header)
+        if sum(header.counts.values()) != len(message.arrays):
+            raise MaterialMismatch(
+                f"the dealer's material for instruction {header.number} is incomplete"
+            )
+        arrays = iter(message.arrays)
+        return header.number, {
+            branch: deque(next(arrays) for _ in range(count))
+            for branch, count in header.counts.items()
+        }
 
     def _receive(self, sender: str, kind: Kind) -> Message:
         message = self._endpoint.receive(sender, self._limit)
@@ -188,6 +233,18 @@ class Party:
         if not fits:
             raise PeerFailed(f"{sender} sent a message of kind {message.kind} where {kind} was due")
         return message
+
+    def _exchanges(self, number: int, batch: bytes = b"") -> Callable[[Round], list[Array]]:
+        """The rounds of one order or run, counted."""
+        turn = 0
+
+        def exchange(openings: Round) -> list[Array]:
+            nonlocal turn
+            now = Turn(number, turn, batch)
+            turn += 1
+            return self._exchange(now, openings)
+
+        return exchange
 
     def _exchange(self, turn: Turn, openings: Round) -> list[Array]:
         """One round: every party sends its summands to every other, and all take the sums."""
@@ -208,103 +265,8 @@ class Party:
         assert sums is not None
         return sums
 
-    def held(self, wire: int) -> Held:
-        try:
-            return self._wires[wire]
-        except KeyError:
-            raise TacitaError(f"{self._endpoint.name} holds no wire {wire}") from None
-
-    def share(self, wire: int) -> Array:
-        """Of a public wire, which every party holds whole, only the first one's share is not 0."""
-        held = self.held(wire)
-        return held.share if not held.public or self._first else np.zeros_like(held.share)
-
-    def hold(self, wire: int, held: Held) -> None:
-        self._wires[wire] = held
-
-    @property
-    def first(self) -> bool:
-        return self._first
-
-    def stream(self, number: int, branch: int) -> Stream | None:
-        return None if self._key is None else self._key.open(number, branch)
-
-    def fail(self, wire: int, message: str) -> None:
-        self._failed[wire] = message
-
 
 def joined(boolean: bool, a: Array, b: Array) -> Array:
     if a.shape != b.shape:
         raise PeerFailed(f"a peer opened an array of shape {b.shape} instead of {a.shape}")
     return np.bitwise_xor(a, b) if boolean else np.add(a, b)
-
-
-class Reading:
-    """A party in the midst of one order: implements `program.readings.Evaluating`."""
-
-    __slots__ = ("_branch", "_corrections", "_number", "_party", "_stream")
-
-    def __init__(
-        self, party: Party, number: int, corrections: Corrections | None, branch: int = 0
-    ) -> None:
-        self._party = party
-        self._number = number
-        self._corrections = corrections
-        self._branch = branch
-        self._stream = party.stream(number, branch)
-
-    def branch(self, number: int) -> Reading:
-        return Reading(self._party, self._number, self._corrections, number)
-
-    def _draw(self, shape: tuple[int, ...]) -> Array:
-        if self._stream is None:
-            raise MaterialMismatch(f"order {self._number} needs a dealer and there is none")
-        return self._stream.draw(shape)
-
-    @property
-    def first(self) -> bool:
-        return self._party.first
-
-    def share(self, wire: int) -> Array:
-        return self._party.share(wire)
-
-    def public(self, wire: int) -> Array:
-        held = self._party.held(wire)
-        if not held.public:
-            raise TacitaError(f"wire {wire} is private")
-        return held.share
-
-    def write(self, wire: int, share: Array) -> None:
-        self._party.hold(wire, Held(share))
-
-    def masked(self, wire: int) -> Masked:
-        masked = self._party.held(wire).mask()
-        if masked is None:
-            raise TacitaError(f"wire {wire} has not been masked")
-        return masked
-
-    def write_masked(self, wire: int, masked: Masked) -> None:
-        self._party.held(wire).masked = masked
-
-    def alias(self, wire: int, base: int, view: View) -> None:
-        source = self._party.held(base)
-        self._party.hold(
-            wire, Held(view(source.share), base=source, view=view, public=source.public)
-        )
-
-    def mask(self, shape: tuple[int, ...]) -> Mask:
-        return Mask(self._draw(shape))
-
-    def mask_bits(self, layout: Layout, planes: int) -> BitMask:
-        return BitMask(self._draw(layout.shape(planes)))
-
-    def dealt(self, shape: tuple[int, ...]) -> Array:
-        if self._corrections is not None:
-            return self._corrections.take(self._branch, shape)
-        return self._draw(shape)
-
-    def dealt_bits(self, layout: Layout, planes: int) -> Array:
-        return self.dealt(layout.shape(planes))
-
-    def fail(self, wire: int, message: str) -> None:
-        self._party.fail(wire, message)

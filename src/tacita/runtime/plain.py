@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tacita.errors import BoundExceeded
 from tacita.program.builder import Handle
 from tacita.program.instruction import Instruction
+from tacita.program.program import Program
 from tacita.program.wire import Wire
 
 Array = NDArray[np.uint64]
@@ -32,6 +33,11 @@ class PlainRun:
     def new_id(self) -> int:
         return next(self._ids)
 
+    def new_wire(
+        self, shape: tuple[int, ...], scale: int = 1, bound: int | None = None, *, bit: bool = False
+    ) -> Wire:
+        return Wire(self.new_id(), shape, scale, bound, bit)
+
     def emit(self, instruction: Instruction) -> None:
         failures = [self._failed[wire] for wire in instruction.reads if wire in self._failed]
         if failures:
@@ -44,7 +50,7 @@ class PlainRun:
         """Nothing waits here."""
 
     def input(self, values: Array, shape: tuple[int, ...], scale: int, bound: int | None) -> Handle:
-        wire = Wire(self.new_id(), shape, scale, bound)
+        wire = self.new_wire(shape, scale, bound)
         self._values[wire.id] = values.reshape(shape)
         return Handle(self, wire)
 
@@ -75,3 +81,27 @@ class PlainRun:
 
     def fail(self, wire: int, message: str) -> None:
         self._failed[wire] = message
+
+    def values(self) -> dict[int, Array]:
+        """Every wire's values."""
+        for refusal in self._failed.values():
+            raise BoundExceeded(refusal)
+        return self._values
+
+
+def run_plain(
+    program: Program, weights: Sequence[Array], inputs: Sequence[Array]
+) -> dict[int, Array]:
+    """The `plain` reading of a whole program: every wire's values.
+
+    Raises BoundExceeded where a bound that checked mode verifies does not hold.
+    """
+    run = PlainRun()
+    ports = (*program.weights, *program.inputs)
+    for port, values in zip(ports, (*weights, *inputs), strict=True):
+        run.write(port.wire, values.reshape(program.wires[port.wire].shape))
+    for literal in program.constants:
+        run.write(literal.wire, literal.array(program.wires[literal.wire].shape))
+    for instruction in program.instructions:
+        run.emit(instruction)
+    return run.values()

@@ -11,7 +11,7 @@ import os
 import traceback
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from threading import Lock, Thread
 from typing import cast
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from tacita.errors import (
     BoundExceeded,
+    MaterialMismatch,
     MissingDealerError,
     PeerFailed,
     PeerTimeout,
@@ -37,10 +38,20 @@ from tacita.ring.randomness import SharingSource
 from tacita.runtime.dealer import Dealer
 from tacita.runtime.orders import (
     LARGEST_ORDER,
+    Ahead,
     Answer,
+    Deploy,
     Order,
+    Prepare,
+    Run,
+    Undeploy,
+    decode_ahead,
     decode_answer,
+    decode_deploy,
     decode_order,
+    decode_prepare,
+    decode_run,
+    decode_undeploy,
     encode,
 )
 from tacita.runtime.party import Party
@@ -85,6 +96,8 @@ class Session:
         self._held_bytes = 0
         self._forgotten: deque[int] = deque()
         self._dealer_forgets: list[int] = []
+        self._deployed: dict[int, int] = {}  # the sizes of deployed programs
+        self._undeployed: deque[int] = deque()
         self._source = SharingSource()
         self._lock = Lock()  # orders, and shares of inputs, one after the other
         self._masking = Lock()  # a wire is masked once, whoever needs it first
@@ -97,7 +110,7 @@ class Session:
         self.parties = [self._party(index) for index in range(len(self.holders))]
         roles: list[Party | Dealer] = list(self.parties)
         if dealer is not None:
-            roles.append(Dealer(self.network.endpoint(dealer), self.holders))
+            roles.append(Dealer(self.network.endpoint(dealer), self.holders, USER, limit))
         self._roles = roles
         self._threads = [
             Thread(
@@ -118,8 +131,7 @@ class Session:
         return Party(
             self.network.endpoint(name),
             [peer for peer in self.holders if peer != name],
-            first=index == 0,
-            corrected=index == len(self.holders) - 1 and self.dealer is not None,
+            index=index,
             dealer=self.dealer,
             user=USER,
             limit=self._limit,
@@ -136,6 +148,11 @@ class Session:
     def new_id(self) -> int:
         return next(self._ids)
 
+    def new_wire(
+        self, shape: tuple[int, ...], scale: int = 1, bound: int | None = None, *, bit: bool = False
+    ) -> Wire:
+        return Wire(self.new_id(), shape, scale, bound, bit)
+
     def emit(self, instruction: Instruction) -> None:
         with self._lock:
             self._hold(instruction)
@@ -147,7 +164,7 @@ class Session:
 
     def input(self, values: Array, shape: tuple[int, ...], scale: int, bound: int | None) -> Handle:
         """Shares ring values among the holders; each gets its own share, the dealer nothing."""
-        wire = Wire(self.new_id(), tuple(shape), scale, bound)
+        wire = self.new_wire(tuple(shape), scale, bound)
         with self._lock:
             shares = self._source.split(np.ascontiguousarray(values), len(self.holders))
             self._hold(Input(wire.id, wire.shape), shares)
@@ -155,7 +172,7 @@ class Session:
 
     def constant(self, values: Array, scale: int, bound: int | None) -> Handle:
         """A public tensor, sent to every party; the dealer has no use for it."""
-        wire = Wire(self.new_id(), values.shape, scale, bound)
+        wire = self.new_wire(values.shape, scale, bound)
         public = np.array(values)
         with self._lock:
             self._hold(Constant(wire.id, wire.shape), [public] * len(self.holders))
@@ -259,6 +276,100 @@ class Session:
             raise BoundExceeded(refusal)
         assert total is not None
         return total.reshape(handle.wire.shape)
+
+    # ---- whole programs ------------------------------------------------------------------------
+
+    def deploy(self, program: bytes, size: int, weights: Sequence[Handle], model: bytes) -> int:
+        """Hands all roles an encoded program of so many instructions; returns its number.
+
+        weights: masked wires of this session, one for each of the program's.
+        """
+        with self._lock:
+            self._flush()
+            number = self._next_number(1)
+            order = Deploy(number, program, tuple(h.wire.id for h in weights), model)
+            self._tell(self._names, Message("deploy", encode(order)))
+        self._deployed[number] = size
+        return number
+
+    def undeploy(self, deployment: int) -> None:
+        """The roles forget a program; may be called from any thread, at any time."""
+        self._undeployed.append(deployment)
+
+    def run(
+        self, deployment: int, inputs: Sequence[Handle], outputs: Sequence[Wire], batch: bytes = b""
+    ) -> list[Handle]:
+        """Runs a deployed program on wires of this session; `batch` was prepared, or is empty."""
+        with self._lock:
+            self._flush()
+            number = self._next_number(self._deployed[deployment])
+            forget = tuple(self._forgotten.popleft() for _ in range(len(self._forgotten)))
+            ins, outs = tuple(h.wire.id for h in inputs), tuple(wire.id for wire in outputs)
+            order = Run(number, deployment, ins, outs, batch, forget)
+            self._tell(self.holders, Message("run", encode(order)))
+            if self.dealer is not None:
+                if batch:
+                    self._dealer_forgets.extend(forget)
+                else:
+                    self._tell([self.dealer], Message("run", encode(order)))
+            while self._undeployed:
+                header = encode(Undeploy(self._undeployed.popleft()))
+                self._tell(self._names, Message("undeploy", header))
+        return [Handle(self, wire) for wire in outputs]
+
+    def deal_ahead(
+        self, deployment: int, count: int, folder: str, progress: Callable[[int, str], None]
+    ) -> list[bytes]:
+        """Has the dealer deal batches into a stock; `progress` hears of each batch how far it is.
+
+        Returns the batches, which `prepare` takes.
+        """
+        assert self.dealer is not None
+        batches: list[bytes] = []
+        with self._asking:
+            with self._lock:
+                self._flush()
+                number = self._next_number(1)
+                ahead = Ahead(number, deployment, count, folder)
+                self._tell([self.dealer], Message("ahead", encode(ahead)))
+            while len(batches) < count:
+                message = self._await(self.dealer, number)
+                text = decode_answer(message.header).text
+                if message.kind == "progress":
+                    progress(len(batches), text)
+                else:
+                    batches.append(bytes.fromhex(text))
+        return batches
+
+    def prepare(self, deployment: int, batch: bytes, folder: str) -> None:
+        """Has the parties take a batch, and do what needs no input.
+
+        Raises MaterialMismatch where one of them cannot use it; the session goes on.
+        """
+        with self._asking:
+            with self._lock:
+                self._flush()
+                number = self._next_number(1)
+                order = Prepare(number, deployment, batch, folder)
+                self._tell(self.holders, Message("prepare", encode(order)))
+            answers = [self._await(holder, number) for holder in self.holders]
+        refusals = [decode_answer(a.header).text for a in answers if a.kind == "refuse"]
+        if refusals:
+            raise MaterialMismatch("; ".join(refusals))
+
+    def _next_number(self, count: int) -> int:
+        self._require_open()
+        number, self._number = self._number, self._number + count
+        return number
+
+    def _tell(self, names: Sequence[str], message: Message) -> None:
+        try:
+            for name in names:
+                self._endpoint.send(name, message)
+        except BaseException:
+            # Some roles have the order and others do not; nothing they do would fit together.
+            self._close("an order did not reach every role")
+            raise
 
     def settle(self) -> None:
         """Waits until every role has carried out all orders; sends what was to be forgotten."""
@@ -374,12 +485,31 @@ def serve(role: Party | Dealer, endpoint: MemoryEndpoint, names: Sequence[str]) 
                 return
             if message.kind == "done":
                 endpoint.send(USER, message)
-                continue
-            if len(message.header) > 2 * LARGEST_ORDER:  # with what is to be forgotten
+            elif len(message.header) > 2 * LARGEST_ORDER:  # with what is to be forgotten
                 raise PeerFailed(f"an order of {len(message.header)} bytes is too large")
-            role.carry_out(decode_order(message.header), message.arrays)
+            else:
+                follow(role, message)
     except Exception as error:
         announce(endpoint, names, error)
+
+
+def follow(role: Party | Dealer, message: Message) -> None:
+    """Has a role carry out what the user's side asks of it."""
+    match message.kind:
+        case "instruct":
+            role.carry_out(decode_order(message.header), message.arrays)
+        case "run":
+            role.run(decode_run(message.header))
+        case "deploy":
+            role.deploy(decode_deploy(message.header))
+        case "undeploy":
+            role.undeploy(decode_undeploy(message.header))
+        case "ahead" if isinstance(role, Dealer):
+            role.deal_ahead(decode_ahead(message.header))
+        case "prepare" if isinstance(role, Party):
+            role.prepare(decode_prepare(message.header))
+        case _:
+            raise PeerFailed(f"{USER} asked for {message.kind!r}, which is not for this role")
 
 
 def announce(endpoint: MemoryEndpoint, names: Sequence[str], error: Exception) -> None:

@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 from tacita.errors import PeerFailed, PeerTimeout
 
 Array = NDArray[np.uint64]
-Kind = Literal["instruct", "key", "material", "open", "share", "refuse", "done", "fail", "stop"]
+Kind = Literal[
+    # from the user's side
+    "instruct", "deploy", "undeploy", "run", "ahead", "prepare", "stop",
+    # between roles
+    "key", "agree", "material", "open",
+    # to the user's side, or to everybody
+    "share", "refuse", "done", "progress", "fail",
+]  # fmt: skip
 
 MOST_WAITING_BYTES = 512 << 20  # in one channel: a dealer that runs ahead waits here
 ROOM_POLL = 0.002  # seconds between two looks at a full channel

@@ -1,0 +1,207 @@
+"""From a network's graph to a program: every node through the same table as eager tensors."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+
+from tacita.compiler.passes import optimised
+from tacita.compiler.recorder import Recorder
+from tacita.errors import TacitaError, UsageError
+from tacita.program.builder import Handle
+from tacita.program.program import Program
+from tacita.ring.fixed_point import LARGEST, Array, Precision, signed
+from tacita.torch.aten import TABLE
+from tacita.torch.encoding import fixed_point_of, is_integer
+from tacita.torch.lowering import Lowering
+from tacita.torch.whole.graph import Network, depends_on_inputs, place_of
+from tacita.torch.whole.ranges import Ranges
+from tacita.torch.whole.rewrites import CONVOLUTIONS, LINEAR
+
+LEAST = 256  # units of the precision: what roundings alone may add up to, also where all is zero
+
+
+@dataclass(frozen=True, repr=False)
+class Lowered:
+    """program: without values. weights: what its owner encoded, in the order of its ports.
+    nodes: the wire of each node that resulted in one, by the node's name.
+    """
+
+    program: Program
+    weights: list[Array]
+    nodes: dict[str, int]
+
+
+def lowered(
+    network: Network,
+    precision: Precision,
+    ranges: Ranges,
+    *,
+    public_weights: bool = False,
+    checked: bool = False,
+) -> Lowered:
+    """The program of a network at a precision, with the bounds that are known.
+
+    public_weights: the weights become constants of the program, which every role sees.
+    """
+    return _Lowerer(network, precision, ranges, public_weights, checked).lowered()
+
+
+class _Lowerer:
+    def __init__(
+        self,
+        network: Network,
+        precision: Precision,
+        ranges: Ranges,
+        public_weights: bool,
+        checked: bool,
+    ) -> None:
+        self._network = network
+        self._precision = precision
+        self._ranges = ranges
+        self._public_weights = public_weights
+        self._recorder = Recorder(checked=checked)
+        self._low = Lowering(self._recorder, precision)
+        self._values: dict[fx.Node, Any] = {}
+        self._weights: list[Array] = []
+        self._encoded: dict[str, Array] = {}
+
+    def lowered(self) -> Lowered:
+        private = depends_on_inputs(self._network)
+        for node in self._network.graph.nodes:
+            if node.op == "placeholder":
+                self._values[node] = self._placeholder(node)
+            elif node.op == "call_function":
+                self._recorder.place = place_of(node)
+                with located(node):
+                    self._values[node] = self._call(node, private=node in private)
+        results = self._network.results
+        outputs = [
+            (f"output {index}" if len(results) > 1 else "output", self._output(node))
+            for index, node in enumerate(results)
+        ]
+        program = optimised(self._recorder.program(outputs, self._precision))
+        return Lowered(program, self._weights, self._wires())
+
+    def _placeholder(self, node: fx.Node) -> Any:
+        value = self._network.value(node)
+        if value is None:
+            return self._input(node)
+        if self._public_weights or is_integer(value):
+            return value
+        if not node.users:
+            return None
+        name = self._network.names[node.name]
+        with located(node, name):
+            encoded = fixed_point_of(value, self._precision)
+        self._weights.append(encoded)
+        self._encoded[node.name] = encoded
+        return self._recorder.weight(name, tuple(value.shape), self._low.scale, None)
+
+    def _input(self, node: fx.Node) -> Handle:
+        example = node.meta["val"]
+        if not example.is_floating_point():
+            raise UsageError(
+                f"input {node.name} is of dtype {example.dtype}: whole networks take fixed-point "
+                "inputs; give floats"
+            )
+        bound = self._bound(node, self._low.scale)
+        return self._recorder.input(node.name, tuple(example.shape), self._low.scale, bound)
+
+    def _call(self, node: fx.Node, *, private: bool) -> Any:
+        def known(each: fx.Node) -> Any:
+            return self._values[each]
+
+        args: Any
+        args, kwargs = fx.map_arg((node.args, node.kwargs), known)
+        target: Any = node.target
+        if target is operator.getitem:
+            return args[0][args[1]]
+        if not private and not _holds_handle((args, kwargs)):
+            return target(*args, **kwargs)
+        result = TABLE[target].lower(self._low, *args, **kwargs)
+        if isinstance(result, Handle):
+            self._tighten(node, args, result)
+        return result
+
+    def _tighten(self, node: fx.Node, args: Any, result: Handle) -> None:
+        if not result.public:
+            for bound in (self._bound(node, result.wire.scale), self._linear(node, args, result)):
+                if bound is not None:
+                    self._recorder.rebound(result, bound)
+
+    def _bound(self, node: fx.Node, scale: int) -> int | None:
+        """What the ranges say of a node, in units of its wire, with room for roundings."""
+        largest = self._ranges.of(node)
+        if largest is None:
+            return None
+        bound = int(max(largest, LEAST / self._low.scale) * scale)
+        return bound if bound < LARGEST else None
+
+    def _linear(self, node: fx.Node, args: Any, result: Handle) -> int | None:
+        """|w·x + b| <= Σ|w|·bound(x) + |b|, of the largest output, as the next power of two."""
+        if node.target not in CONVOLUTIONS | LINEAR or self._public_weights:
+            return None
+        if node.target is torch.ops.aten.convolution.default and args[6]:
+            return None
+        x = args[0]
+        weight = self._encoding(node, 1)
+        offset = self._encoding(node, 2)
+        if not isinstance(x, Handle) or x.wire.bound is None or weight is None or not weight.size:
+            return None
+        # In floating point, and rounded up: a sum of n terms is off by less than n·2^-53 of itself.
+        sizes = np.abs(signed(weight)).reshape(len(weight), -1).sum(axis=1, dtype=np.float64)
+        # What the wire is truncated to, if it is: the quotient, or the integer above it.
+        reach = sizes * float(-(-x.wire.bound * self._low.scale // x.wire.scale))
+        if offset is not None:
+            reach = reach + np.abs(signed(offset)).astype(np.float64) * self._low.scale
+        largest = float(np.max(reach)) * (1 + 2.0**-20)
+        scale = self._low.scale**2
+        if result.wire.scale != scale:
+            return None
+        return (1 << (int(largest) + 1).bit_length()) - 1
+
+    def _encoding(self, node: fx.Node, place: int) -> Array | None:
+        """The encoded parameter that a node takes as its argument at a place, if it does."""
+        argument = node.args[place] if len(node.args) > place else None
+        return self._encoded.get(argument.name) if isinstance(argument, fx.Node) else None
+
+    def _output(self, node: fx.Node) -> Handle:
+        value = self._values[node]
+        if not isinstance(value, Handle):
+            raise UsageError(f"the network returns {node.name}, which has no protocol")
+        return value
+
+    def _wires(self) -> dict[str, int]:
+        return {
+            node.name: value.wire.id
+            for node, value in self._values.items()
+            if isinstance(value, Handle)
+        }
+
+
+def _holds_handle(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_handle, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_holds_handle, value))
+    return isinstance(value, Handle)
+
+
+class located:  # noqa: N801 - reads as a word: with located(node)
+    """Adds to an error where in the network it happened."""
+
+    def __init__(self, node: fx.Node, name: str | None = None) -> None:
+        self._where = name or place_of(node) or node.name
+
+    def __enter__(self) -> None:
+        """Nothing to do yet."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, TacitaError):
+            raise type(error)(f"{self._where}: {error}") from None

@@ -1,0 +1,283 @@
+"""A network ready for private use: its program, its owner's weights, and where they are shared."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from tacita.compiler import archive
+from tacita.compiler.prediction import network_named
+from tacita.compiler.report import Report
+from tacita.errors import HoldersError, MissingDealerError, ShapeError, UsageError
+from tacita.program.builder import Handle
+from tacita.program.cost import Cost
+from tacita.program.program import Program
+from tacita.program.schedule import cost_of
+from tacita.ring.fixed_point import Array, Precision
+from tacita.runtime.forecast import forecast
+from tacita.runtime.plain import run_plain
+from tacita.runtime.session import Session
+from tacita.runtime.worker import VirtualWorker
+from tacita.torch.encoding import fixed_point_of, reals_from
+from tacita.torch.lowering import Lowering
+from tacita.torch.lowering.scales import descaled, divisible
+from tacita.torch.private_tensor import PrivateTensor
+from tacita.torch.sharing import open_session
+from tacita.torch.whole.graph import Network, traced
+from tacita.torch.whole.lower import Lowered, lowered
+from tacita.torch.whole.progress import Progress, shown
+from tacita.torch.whole.ranges import Ranges, observed, rounded_up
+from tacita.torch.whole.rewrites import rewritten
+
+PRECISION = Precision(base=2, digits=16)
+MARGIN = 4.0  # times the largest value that the samples show
+
+
+def export(
+    module: nn.Module,
+    *example: torch.Tensor,
+    precision: Precision = PRECISION,
+    samples: torch.Tensor | Sequence[torch.Tensor] | None = None,
+    margin: float = MARGIN,
+    largest: float | None = None,
+    public_weights: bool = False,
+    checked: bool = False,
+) -> Model:
+    """A module in eval mode as one program, for inputs of the example's shapes.
+
+    samples: the owner's sample inputs (for several inputs a sequence of tensors); how large values
+        get on them, times `margin`, bounds every comparison. The bounds are public, as powers of
+        two; samples themselves go nowhere.
+    largest: states that no input is larger than this in size; with it, bounds follow by
+        arithmetic as far as they stay useful. With neither, comparisons take the whole ring.
+    public_weights: the weights are no secret, and become part of the program.
+    checked: verify every bound at run time; each check discloses one bit, and costs rounds.
+
+    Raises UsageError for training mode or control flow on values, UnsupportedOperation for
+    operations without a protocol (all at once, with their places), EncodingError for weights that
+    have no fixed-point form.
+    """
+    network = rewritten(traced(module, example))
+    ranges = Ranges({})
+    if samples is not None:
+        ranges = observed(network, samples, margin)
+    if largest is not None:
+        if not 0 < largest < float("inf"):
+            raise UsageError(f"largest= is a positive number, not {largest}")
+        top = rounded_up(largest)
+        known = {node.name: min(top, ranges.of(node) or top) for node in network.inputs}
+        ranges = Ranges({**ranges.largest, **known})
+    whole = lowered(network, precision, ranges, public_weights=public_weights, checked=checked)
+    return Model(network, whole, precision)
+
+
+class Model:
+    """What the owner of a network has: the program, which is public, and weights, which are not."""
+
+    def __init__(self, network: Network, whole: Lowered, precision: Precision) -> None:
+        self.network = network
+        self.program: Program = whole.program
+        self.precision = precision
+        self.nodes = whole.nodes
+        self.weights = whole.weights  # ring elements, in the order of the program's ports
+
+    def __repr__(self) -> str:
+        return f"Model({self.program!r}, {self.precision})"
+
+    @property
+    def cost(self) -> Cost:
+        """Rounds and bytes of one run, exactly, before anything runs."""
+        return cost_of(self.program.instructions)
+
+    def report(self, network: str = "local", parties: int = 2) -> Report:
+        """Cost and predicted time by layer, before anything runs; see runtime/forecast.py.
+
+        network: "local", "lan", "wan", or a round trip and a bandwidth, as in "20ms,100Mbit/s".
+        """
+        return forecast(self.program, network_named(network), parties)
+
+    def preview(self, *inputs: torch.Tensor) -> Any:
+        """What the parties would compute, in the clear: for the owner, to judge the precision."""
+        values = run_plain(self.program, self.weights, self.encode(inputs))
+        results = [
+            reals_from(values[port.wire], self.program.wires[port.wire].scale)
+            for port in self.program.outputs
+        ]
+        return pytree.tree_unflatten(results, self.network.structure)
+
+    def encode(self, inputs: Sequence[torch.Tensor]) -> list[Array]:
+        """Inputs in fixed point; errors name the input that does not fit."""
+        require_shapes(self.program, [tuple(each.shape) for each in inputs])
+        return [fixed_point_of(each, self.precision) for each in inputs]
+
+    def share(
+        self,
+        *holders: VirtualWorker,
+        crypto_provider: VirtualWorker | None = None,
+        protocol: str = "tables",
+        checked: bool = False,
+    ) -> SharedModel:
+        """Shares the weights among holders, who keep the program: it can be run from then on.
+
+        Each weight is opened here once, under its mask, and never again.
+        """
+        if crypto_provider is None:
+            raise MissingDealerError(
+                "a whole network needs correlated randomness: pass crypto_provider=…"
+            )
+        session = open_session(holders, crypto_provider, protocol=protocol, checked=checked)
+        return SharedModel(self, session)
+
+
+def require_shapes(program: Program, shapes: Sequence[tuple[int, ...]]) -> None:
+    wanted = [(port.name, program.wires[port.wire].shape) for port in program.inputs]
+    if len(shapes) != len(wanted):
+        raise ShapeError(f"the model takes {len(wanted)} inputs, not {len(shapes)}")
+    for (name, shape), given in zip(wanted, shapes, strict=True):
+        if given != shape:
+            raise ShapeError(
+                f"input {name} has shape {given}, and the model was exported for {shape}: export "
+                "it for this shape, or fill the batch up"
+            )
+
+
+class SharedModel:
+    """A network whose weights are shared: called with private tensors, or with the caller's own.
+
+    Runs take their material from the stock while there is some, and have it dealt as they go
+    otherwise.
+    """
+
+    def __init__(self, model: Model, session: Session) -> None:
+        self.program = model.program
+        self.precision = model.precision
+        self.session = session
+        self._structure = model.network.structure
+        self._lowering = Lowering(session, model.precision)
+        self._weights = [
+            session.input(values, self._shape(port.wire), model.precision.scale, None)
+            for port, values in zip(self.program.weights, model.weights, strict=True)
+        ]
+        session.mask([h for h in self._weights if h.wire.size], "sharing a model")
+        self._number = session.deploy(
+            archive.encode(self.program), len(self.program.instructions), self._weights,
+            os.urandom(16),
+        )  # fmt: skip
+        self._waiting: deque[tuple[bytes, str]] = deque()
+        self._prepared: deque[bytes] = deque()
+        self._folder: TemporaryDirectory[str] | None = None
+        weakref.finalize(self, session.undeploy, self._number)
+
+    def __repr__(self) -> str:
+        return f"SharedModel({self.program!r}, holders={list(self.session.holders)})"
+
+    def _shape(self, wire: int) -> tuple[int, ...]:
+        return self.program.wires[wire].shape
+
+    def __call__(self, *inputs: torch.Tensor) -> Any:
+        """The network's results as private tensors.
+
+        inputs: private tensors of the same holders and precision, or ordinary ones, which the
+        caller shares hereby.
+        """
+        handles = self._handles(inputs)
+        batch = b""
+        if self._prepared or self._waiting:
+            if not self._prepared:
+                self.prepare(1)
+            batch = self._prepared.popleft()
+        wires = []
+        for port in self.program.outputs:
+            made = self.program.wires[port.wire]
+            wires.append(self.session.new_wire(made.shape, made.scale, made.bound, bit=made.bit))
+        outputs = self.session.run(self._number, handles, wires, batch)
+        results = [PrivateTensor(handle, self._lowering) for handle in outputs]
+        return pytree.tree_unflatten(results, self._structure)
+
+    def _handles(self, inputs: Sequence[torch.Tensor]) -> list[Handle]:
+        require_shapes(self.program, [tuple(each.shape) for each in inputs])
+        handles = []
+        for port, given in zip(self.program.inputs, inputs, strict=True):
+            wire = self.program.wires[port.wire]
+            if isinstance(given, PrivateTensor):
+                handles.append(self._own(given, port.name))
+            else:
+                values = fixed_point_of(given, self.precision)
+                handles.append(self.session.input(values, wire.shape, wire.scale, wire.bound))
+        return handles
+
+    def _own(self, tensor: PrivateTensor, name: str) -> Handle:
+        handle = tensor._handle
+        if handle.builder is not self.session:
+            raise HoldersError(
+                f"input {name} is shared among {list(tensor.holders)}, the model among "
+                f"{list(self.session.holders)}, or in another session: share both with the same "
+                "workers"
+            )
+        if tensor.precision != self.precision:
+            raise UsageError(
+                f"input {name} has precision {tensor.precision}, the model {self.precision}: "
+                "encode it with fix_precision(model.precision)"
+            )
+        if handle.wire.scale != self.precision.scale:
+            handle, divisor = divisible(self._lowering, handle)
+            if divisor > 1:
+                (handle,) = descaled(self._lowering, [handle], "the input of a model")
+            self.session.flush()
+        return handle
+
+    # ---- dealing ahead -------------------------------------------------------------------------
+
+    def deal(
+        self,
+        runs: int,
+        folder: str | os.PathLike[str] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Has the dealer deal for so many runs ahead, into files: one for each party and run.
+
+        folder: where; without one a temporary folder, which goes with this model.
+        progress: called with the number of runs dealt and how far the next is, as "3/40"; without
+        it there is a bar, on a terminal.
+        """
+        if runs < 1:
+            raise UsageError(f"deal for 1 run or more, not {runs}")
+        if folder is None:
+            if self._folder is None:
+                self._folder = TemporaryDirectory(prefix="tacita-stock-")
+            folder = self._folder.name
+        place = str(Path(folder).absolute())
+        with shown("dealing ahead", runs) as bar:
+            batches = self.session.deal_ahead(self._number, runs, place, progress or bar)
+        self._waiting.extend((batch, place) for batch in batches)
+
+    def prepare(self, runs: int | None = None) -> None:
+        """Has the parties take batches from the stock, and do what needs no input.
+
+        runs: how many, or as many as were dealt. Prepared batches are kept in memory.
+        """
+        if runs is None:
+            runs = len(self._waiting)
+        if not 0 <= runs <= len(self._waiting):
+            raise UsageError(
+                f"{runs} runs cannot be prepared, {len(self._waiting)} wait in the stock: call "
+                "deal() first"
+            )
+        for _ in range(runs):
+            batch, place = self._waiting.popleft()
+            self.session.prepare(self._number, batch, place)
+            self._prepared.append(batch)
+
+    @property
+    def stock(self) -> int:
+        """How many runs have been dealt ahead and not been used."""
+        return len(self._waiting) + len(self._prepared)

@@ -1,0 +1,105 @@
+"""How large values get: bounds for every node of a network, which make comparisons narrow.
+
+Two sources. The owner's sample data, run through the network in the clear (`observed`): the
+largest value seen, times a margin. And arithmetic: |w·x + b| <= Σ|w|·bound(x) + |b|, from a
+declared range of the inputs (`of_linear`). Bounds are public; they are rounded up to powers of
+two, so that they say no more about weights and samples than a number of bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, isfinite, log2
+from typing import Any
+
+import torch
+from torch import fx
+
+from tacita.errors import EncodingError, ShapeError, UsageError
+from tacita.torch.whole.graph import Network
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """largest: of each node's result, in reals, by the node's name; a power of two."""
+
+    largest: dict[str, float]
+
+    def of(self, node: fx.Node) -> float | None:
+        return self.largest.get(node.name)
+
+
+def rounded_up(value: float) -> float:
+    """The next power of two, at least 2^-20."""
+    return float(2.0 ** ceil(log2(max(value, 2.0**-20))))
+
+
+def run(network: Network, inputs: Sequence[torch.Tensor]) -> dict[str, Any]:
+    """Every node's value for these inputs, in the clear."""
+    values: dict[fx.Node, Any] = {}
+    given = dict(zip(network.inputs, inputs, strict=True))
+
+    def known(node: fx.Node) -> Any:
+        return values[node]
+
+    with torch.no_grad():
+        for node in network.graph.nodes:
+            if node.op == "placeholder":
+                values[node] = given.get(node, network.parameters.get(node.name))
+            elif node.op == "call_function":
+                args, kwargs = fx.map_arg((node.args, node.kwargs), known)
+                values[node] = node.target(*args, **kwargs)
+    return {node.name: value for node, value in values.items()}
+
+
+def observed(
+    network: Network, samples: Sequence[torch.Tensor] | torch.Tensor, margin: float
+) -> Ranges:
+    """What the samples show, times `margin`.
+
+    samples: for each input a tensor whose first dimension counts samples; they are taken in
+    batches of the size that the network was exported for.
+    """
+    if not isfinite(margin) or margin < 1:
+        raise UsageError(f"the margin of a calibration is 1 or more, not {margin}")
+    tensors = (samples,) if isinstance(samples, torch.Tensor) else tuple(samples)
+    if len(tensors) != len(network.inputs):
+        raise UsageError(
+            f"calibration takes samples for {len(network.inputs)} inputs, not {len(tensors)}"
+        )
+    batch, count = _sizes(network, tensors)
+    largest: dict[str, float] = {}
+    for start in range(0, count, batch):
+        # The last batch is filled up with samples seen before.
+        index = torch.arange(start, start + batch) % count
+        for name, value in run(network, [tensor[index] for tensor in tensors]).items():
+            if isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel():
+                top = float(value.abs().max())
+                if not isfinite(top):
+                    raise EncodingError(f"calibration: {name} is not finite for one of the samples")
+                largest[name] = max(largest.get(name, 0.0), top)
+    return Ranges({name: rounded_up(top * margin) for name, top in largest.items()})
+
+
+def _sizes(network: Network, samples: Sequence[torch.Tensor]) -> tuple[int, int]:
+    """How many samples a batch has, and how many there are; the same for all inputs."""
+    found = set()
+    for tensor, node in zip(samples, network.inputs, strict=True):
+        shape, given = tuple(node.meta["val"].shape), tuple(tensor.shape)
+        if not shape or not shape[0]:
+            raise UsageError(
+                f"input {node.name} of shape {shape} has no batch to fill with samples: state how "
+                "large inputs get with largest= instead"
+            )
+        if not given or given[1:] != shape[1:] or not given[0]:
+            raise ShapeError(
+                f"calibration samples for {node.name} have shape {given}; the network takes {shape}"
+            )
+        found.add((shape[0], given[0]))
+    if len(found) > 1:
+        raise ShapeError(
+            "calibration samples belong together, one of each input: give as many for every input, "
+            "and export for one batch size"
+        )
+    return found.pop()
