@@ -35,7 +35,7 @@ lint: $(INSTALLED) ## check style and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: $(INSTALLED) ## measure; results go to bench/results/
+bench: $(INSTALLED) ## measure, some ten minutes; ARGS=--quick, ARGS="networks --help"
 	$(BIN)/python -m bench $(ARGS)
 
 clean: ## remove .venv, builds and caches

@@ -1,6 +1,10 @@
-"""Runs every benchmark in a process of its own, one after the other.
+"""Runs benchmarks, each in a process of its own, one after the other.
 
-python -m bench [--quick]
+    python -m bench                     the suite
+    python -m bench --quick             the suite, each as small as it goes
+    python -m bench NAME [options]      one: `python -m bench networks --help` tells its options
+
+Names: kernels, elementwise, secure_mlp, networks, accuracy, peers, draw.
 """
 
 from __future__ import annotations
@@ -8,20 +12,36 @@ from __future__ import annotations
 import subprocess
 import sys
 
-SUITE = ("bench.kernels", "bench.relu", "bench.secure_mlp")
+NAMES = ("kernels", "elementwise", "secure_mlp", "networks", "accuracy", "peers", "draw")
+SUITE: tuple[tuple[str, ...], ...] = (
+    ("kernels",),
+    ("elementwise",),
+    ("secure_mlp",),
+    ("networks",),
+    ("accuracy", "--bits", "12,16", "--images", "1000"),
+)
+WITHOUT_QUICK = {"kernels"}
+
+
+def run(name: str, *words: str) -> int:
+    return subprocess.run([sys.executable, "-m", f"bench.{name}", *words], check=False).returncode
 
 
 def main() -> int:
+    words = sys.argv[1:]
+    if words and words[0] in NAMES:
+        return run(*words)
+    if set(words) - {"--quick"}:
+        print(__doc__)
+        return 0 if set(words) & {"-h", "--help"} else 2
     failed = []
-    for name in SUITE:
+    for name, *options in SUITE:
         print(f"\n== {name}", flush=True)
-        takes_quick = name == "bench.secure_mlp"
-        words = [word for word in sys.argv[1:] if takes_quick or word != "--quick"]
-        if subprocess.run([sys.executable, "-m", name, *words], check=False).returncode:
+        if run(name, *options, *(w for w in words if name not in WITHOUT_QUICK)):
             failed.append(name)
     if failed:
         print("failed:", ", ".join(failed), file=sys.stderr)
-    return len(failed)
+    return min(len(failed), 1)
 
 
 if __name__ == "__main__":
