@@ -101,9 +101,7 @@ class Execution:
             instruction = instructions[number]
             failure = failure_of(instruction, self._store)
             if failure is not None:
-                pass_over(
-                    instruction, number, self._store, self._material, failure, self._prepared
-                )
+                pass_over(instruction, number, self._store, self._material, failure, self._prepared)
                 self._end(number)
                 continue
             steps, corrections = begin(

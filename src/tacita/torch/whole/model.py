@@ -59,20 +59,22 @@ def export(
         two; samples themselves go nowhere.
     largest: states that no input is larger than this in size; with it, bounds follow by
         arithmetic as far as they stay useful. With neither, comparisons take the whole ring.
-    public_weights: the weights are no secret, and become part of the program.
+    public_weights: the weights are no secret, and become part of the program. What is public
+        anyway: tensors of integers among parameters and buffers, such as indices, and what the
+        code makes of numbers alone.
     checked: verify every bound at run time; each check discloses one bit, and costs rounds.
 
     Raises UsageError for training mode or control flow on values, UnsupportedOperation for
     operations without a protocol (all at once, with their places), EncodingError for weights that
     have no fixed-point form.
     """
+    if largest is not None and not 0 < largest < float("inf"):
+        raise UsageError(f"largest= is a positive number, not {largest}")
     network = rewritten(traced(module, example))
     ranges = Ranges({})
     if samples is not None:
         ranges = observed(network, samples, margin)
     if largest is not None:
-        if not 0 < largest < float("inf"):
-            raise UsageError(f"largest= is a positive number, not {largest}")
         top = rounded_up(largest)
         known = {node.name: min(top, ranges.of(node) or top) for node in network.inputs}
         ranges = Ranges({**ranges.largest, **known})

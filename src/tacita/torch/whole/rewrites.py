@@ -18,13 +18,17 @@ from tacita.torch.whole.graph import BATCH_NORM, Network, depends_on_inputs
 aten = torch.ops.aten
 CONVOLUTIONS = {
     aten.conv1d.default,
+    aten.conv1d.padding,
     aten.conv2d.default,
+    aten.conv2d.padding,
+    aten.conv3d.default,
     aten.convolution.default,
 }
 LINEAR = {aten.linear.default}
 POOLS = {
     aten.max_pool1d.default,
     aten.max_pool2d.default,
+    aten.adaptive_max_pool1d.default,
     aten.adaptive_max_pool2d.default,
     aten.max_pool2d_with_indices.default,
 }
