@@ -5,6 +5,7 @@ No test here looks at how long anything takes, but for that it takes some time.
 
 import json
 from dataclasses import astuple
+from itertools import count
 from math import isfinite
 
 import pytest
@@ -59,7 +60,7 @@ def test_every_instruction_gets_a_time(program, parties):
         assert all(isfinite(time) and time >= 0 for time in astuple(work))
     dealt = [each.cost().dealt_bytes > 0 for each in program.instructions]
     assert all(work.deal > 0 for work, some in zip(works, dealt, strict=True) if some)
-    assert all(work.online > 0 for work in works)
+    assert all(work.online > 0 and work.online_beside > 0 for work in works)
 
 
 def test_equal_layers_have_equal_fingerprints():
@@ -211,11 +212,11 @@ def damaged_ways():
 @pytest.mark.parametrize("damage", damaged_ways().values(), ids=damaged_ways())
 def test_a_damaged_file_is_measured_anew(quick, tmp_path, damage):
     timings = Timings(tmp_path)
-    timings.overheads, timings.works["mark"] = OVERHEADS, Work(1.0, 2.0, 3.0)
+    timings.overheads, timings.works["mark"] = OVERHEADS, Work(1.0, 2.0, 3.0, 4.0, 5.0)
     timings.save()
     again = Timings(tmp_path)
     again.load()
-    assert (again.overheads, again.works) == (OVERHEADS, {"mark": Work(1.0, 2.0, 3.0)})
+    assert (again.overheads, again.works) == (OVERHEADS, {"mark": Work(1.0, 2.0, 3.0, 4.0, 5.0)})
     damage(cache_of(tmp_path))
     anew = Timings(tmp_path)
     anew.load()
@@ -237,5 +238,20 @@ def test_overheads_are_measured():
     assert overheads.live_run + overheads.live_round > 0
     assert overheads.online_run + overheads.online_round > 0
     assert overheads.deal_run + overheads.deal_step > 0
-    assert overheads.live_crowding >= 1
-    assert overheads.online_crowding >= 1
+    assert overheads.live_stretch >= 1
+    assert overheads.online_stretch >= 1
+
+
+def test_an_error_in_a_rehearsal_keeps_nobody_waiting(monkeypatch):
+    """All parties of a rehearsal wait for each other; the one that fails says so."""
+
+    failed = count()
+
+    def fail(self, instruction, number, prepared):
+        if next(failed) == 0:
+            raise MemoryError("none left")
+
+    monkeypatch.setattr("tacita.runtime.understudy.Understudy._evaluate", fail)
+    monkeypatch.setattr("tacita.runtime.rehearsal.Rehearsal._alone", lambda *_: None)
+    with pytest.raises(MemoryError, match="none left"):
+        rehearsed(network(), 2)

@@ -1,0 +1,97 @@
+"""What a run costs, by the layers of the network that it comes from; from the program alone.
+
+Bytes, work and comparisons of a layer are those of its instructions. Rounds are not: what is
+independent shares them. A layer is charged for its part of one longest chain of rounds, so that
+the rounds of all layers add up to those of the run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tacita.compiler.work import comparisons, multiply_adds
+from tacita.program.cost import Cost
+from tacita.program.instruction import Instruction
+from tacita.program.program import Program
+from tacita.program.schedule import schedule, starts
+
+OUTSIDE = "(network itself)"  # what stands in no module of the network
+
+
+@dataclass(slots=True)
+class LayerCost:
+    """place: the path of the module, as named_modules() has it; OUTSIDE where there is none.
+    rounds: those it adds to the run. opened_bytes: what a party sends to each other party.
+    dealt_bytes: what the dealer sends to the last party. multiply_adds: of its products, once.
+    comparisons: of pairs of numbers. parts: how many instructions of each kind.
+    instructions: their places in the program, ascending. first: the first of them that opens or is
+        dealt something, or the length of the program.
+    """
+
+    place: str
+    first: int
+    rounds: int = 0
+    opened_bytes: int = 0
+    dealt_bytes: int = 0
+    multiply_adds: int = 0
+    comparisons: int = 0
+    parts: Counter[str] = field(default_factory=Counter)
+    instructions: list[int] = field(default_factory=list)
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(self.rounds, self.opened_bytes, self.dealt_bytes)
+
+    def online_bytes(self, parties: int) -> int:
+        """What one party sends in all when `parties` take part."""
+        return self.cost.online_bytes(parties)
+
+
+def by_place(program: Program) -> list[LayerCost]:
+    """A LayerCost for each module, in the order in which they first open or are dealt something;
+    the others come last.
+
+    The sums over all layers are `cost_of(program.instructions)`. Cost: that of the schedule.
+    """
+    layers: dict[str, LayerCost] = {}
+    end = len(program.instructions)
+    steps = zip(program.instructions, program.places, strict=True)
+    for number, (instruction, place) in enumerate(steps):
+        layer = layers.setdefault(place, LayerCost(place or OUTSIDE, first=end))
+        cost = instruction.cost()
+        layer.opened_bytes += cost.opened_bytes
+        layer.dealt_bytes += cost.dealt_bytes
+        layer.multiply_adds += multiply_adds(instruction, program)
+        layer.comparisons += comparisons(instruction)
+        layer.parts[type(instruction).__name__] += 1
+        layer.instructions.append(number)
+        if cost != Cost():  # views of weights say nothing about where a layer stands
+            layer.first = min(layer.first, number)
+    for number in longest_chain(program.instructions):
+        layers[program.places[number]].rounds += program.instructions[number].cost().rounds
+    return sorted(layers.values(), key=lambda layer: layer.first)
+
+
+def longest_chain(instructions: Sequence[Instruction]) -> list[int]:
+    """Instructions with rounds, each of which starts in the round in which the one before it ends,
+    from the first round of the run to its last; of several such chains the one that stands first.
+    """
+    start, total = starts(instructions)
+    ends = [at + each.cost().rounds for at, each in zip(start, instructions, strict=True)]
+    before: list[list[int]] = [[] for _ in instructions]
+    for number, followers in enumerate(schedule(instructions).followers):
+        for follower in followers:
+            before[follower].append(number)
+    chain: list[int] = []
+    # Whoever starts after a round waits for somebody who ends with it, perhaps through others.
+    candidates: Sequence[int] = range(len(instructions))
+    round_ = total
+    while round_ > 0:
+        number = next(each for each in candidates if ends[each] == round_)
+        if start[number] < round_:
+            chain.append(number)
+            round_ = start[number]
+        candidates = before[number]
+    return chain[::-1]

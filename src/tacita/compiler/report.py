@@ -1,0 +1,158 @@
+"""A report on one run of a program: what it costs by layer, and how long it is going to take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from os import PathLike
+from typing import Any
+
+from tacita.compiler.costs import LayerCost
+from tacita.compiler.prediction import Prediction, Time
+from tacita.program.cost import Cost
+from tacita.program.program import Program
+from tacita.program.schedule import cost_of
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """layers: in the order in which they take part. cost: of the run, the sum of the layers'.
+    prediction: None where no time was asked for. inputs, outputs: their names and shapes.
+    """
+
+    layers: tuple[LayerCost, ...]
+    cost: Cost
+    parties: int
+    inputs: tuple[tuple[str, Shape], ...]
+    outputs: tuple[tuple[str, Shape], ...]
+    prediction: Prediction | None = None
+
+    @classmethod
+    def of(
+        cls,
+        program: Program,
+        layers: Sequence[LayerCost],
+        parties: int,
+        prediction: Prediction | None = None,
+    ) -> Report:
+        wires = program.wires
+        return cls(
+            layers=tuple(layers),
+            cost=cost_of(program.instructions),
+            parties=parties,
+            inputs=tuple((port.name, wires[port.wire].shape) for port in program.inputs),
+            outputs=tuple((port.name, wires[port.wire].shape) for port in program.outputs),
+            prediction=prediction,
+        )
+
+    @property
+    def online_bytes(self) -> int:
+        """What one party sends in a run, to all others together."""
+        return self.cost.online_bytes(self.parties)
+
+    @property
+    def multiply_adds(self) -> int:
+        return sum(layer.multiply_adds for layer in self.layers)
+
+    @property
+    def comparisons(self) -> int:
+        return sum(layer.comparisons for layer in self.layers)
+
+    @property
+    def times(self) -> tuple[Time, ...]:
+        """The time of each layer; of zeros where none was asked for."""
+        return self.prediction.layers if self.prediction else (Time(),) * len(self.layers)
+
+    def dominating(self) -> list[str]:
+        """For rounds, bytes and time, the layer that has most of it, and the share it has."""
+        found = []
+        quantities: list[tuple[str, list[float]]] = [
+            ("rounds", [layer.rounds for layer in self.layers]),
+            ("online bytes", [layer.opened_bytes for layer in self.layers]),
+            ("dealt bytes", [layer.dealt_bytes for layer in self.layers]),
+        ]
+        if self.prediction:
+            quantities.append(("live time", [time.live for time in self.times]))
+        for what, values in quantities:
+            total = sum(values)
+            if total:
+                most = max(range(len(values)), key=values.__getitem__)
+                share = round(100 * values[most] / total)
+                found.append(f"{share} % of the {what}: {self.layers[most].place}")
+        return found
+
+    def assumptions(self) -> str:
+        """What the predicted time rests on, in one sentence; empty without a prediction."""
+        if self.prediction is None:
+            return ""
+        machine, network = self.prediction.machine, self.prediction.network
+        if network.local:
+            cores = f"{machine.cores} core{'s' * (machine.cores > 1)}"
+            return (
+                f"all roles in one process on {cores} of {machine.name}, where each instruction "
+                "was timed by itself"
+            )
+        return (
+            f"{network}; a machine for each role, as fast as one core of {machine.name}; open "
+            "connections; half a round trip a round, since all parties send at once"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report in numbers: seconds, bytes and counts, ready for JSON."""
+        layers = [
+            {
+                "place": layer.place,
+                "rounds": layer.rounds,
+                "online_bytes": layer.online_bytes(self.parties),
+                "dealt_bytes": layer.dealt_bytes,
+                "multiply_adds": layer.multiply_adds,
+                "comparisons": layer.comparisons,
+                "instructions": dict(layer.parts),
+                **({"seconds": asdict(time)} if self.prediction else {}),
+            }
+            for layer, time in zip(self.layers, self.times, strict=True)
+        ]
+        kinds = sum((layer.parts for layer in self.layers), start=Counter())
+        return {
+            "parties": self.parties,
+            "inputs": {name: list(shape) for name, shape in self.inputs},
+            "outputs": {name: list(shape) for name, shape in self.outputs},
+            "layers": layers,
+            "total": {
+                "rounds": self.cost.rounds,
+                "online_bytes": self.online_bytes,
+                "dealt_bytes": self.cost.dealt_bytes,
+                "multiply_adds": self.multiply_adds,
+                "comparisons": self.comparisons,
+                "instructions": dict(kinds),
+                **({"seconds": asdict(self.prediction.total)} if self.prediction else {}),
+            },
+            "prediction": _prediction_as_dict(self.prediction, self.assumptions()),
+        }
+
+    def draw(self, path: str | PathLike[str]) -> None:
+        """Draws the layers as bars, into a PNG, SVG or PDF file by the path's ending.
+
+        Raises UsageError where Matplotlib is missing or the ending is another. See chart.py.
+        """
+        from tacita.compiler.chart import draw  # which takes a second to import
+
+        draw(self, path)
+
+
+def _prediction_as_dict(prediction: Prediction | None, rests_on: str) -> dict[str, Any] | None:
+    if prediction is None:
+        return None
+    network, machine = prediction.network, prediction.machine
+    return {
+        "network": network.name,
+        "rtt_seconds": network.rtt,
+        "bandwidth_bytes_per_second": None if network.local else network.bandwidth,
+        "fixed_seconds": asdict(prediction.fixed),
+        "processor": machine.name,
+        "cores": machine.cores,
+        "rests_on": rests_on,
+    }

@@ -1,0 +1,67 @@
+"""From a program to a report of its cost and time, with what has to be measured for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tacita.compiler.costs import by_place
+from tacita.compiler.prediction import LOCAL, Machine, Network, Works, predicted
+from tacita.compiler.report import Report
+from tacita.errors import UsageError
+from tacita.program.program import Program
+from tacita.runtime.calibration import measured_overheads
+from tacita.runtime.rehearsal import rehearsed
+from tacita.runtime.timings import Timings
+
+Progress = Callable[[str, int, int], None]  # what is measured, how much is done, of how much
+
+
+def forecast(
+    program: Program,
+    network: Network = LOCAL,
+    parties: int = 2,
+    *,
+    timed: bool = True,
+    remeasure: bool = False,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """What a run of the program costs and, if `timed`, how long it will take on such a network.
+
+    remeasure: forget what was timed on this machine before. cache: a folder for what is timed,
+    instead of the user's. Raises UsageError for fewer than two parties. Cost: a second the first
+    time on a machine, and about as much work as a run for instructions that are new.
+    """
+    if parties < 2:
+        raise UsageError(f"a run takes 2 parties or more, not {parties}")
+    layers = by_place(program)
+    if not timed:
+        return Report.of(program, layers, parties)
+    machine, works = measured(program, parties, remeasure, cache, progress or _silent)
+    times = predicted(program, layers, works, machine, network, parties)
+    return Report.of(program, layers, parties, times)
+
+
+def measured(
+    program: Program, parties: int, remeasure: bool, cache: Path | None, progress: Progress
+) -> tuple[Machine, Works]:
+    timings = Timings(cache)
+    if not remeasure:
+        timings.load()
+    if timings.overheads is None:
+        progress("this machine", 0, 1)
+        timings.overheads = measured_overheads(timings.cores)
+        progress("this machine", 1, 1)
+    works = rehearsed(
+        program,
+        parties,
+        timings.works,
+        lambda done, total: progress("the network's instructions", done, total),
+    )
+    timings.save()
+    return timings.machine, works
+
+
+def _silent(_: str, __: int, ___: int) -> None:
+    """Progress that nobody wants to see."""
