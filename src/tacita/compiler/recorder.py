@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -39,12 +38,8 @@ class Recorder:
         self._wires.append(wire)
         return wire
 
-    def rebound(self, handle: Handle, bound: int) -> None:
-        """Gives a wire a tighter bound, known from elsewhere."""
-        own = handle.wire.bound
-        if own is None or bound < own:
-            handle.wire = replace(handle.wire, bound=bound)
-            self._wires[handle.wire.id] = handle.wire
+    def revise(self, wire: Wire) -> None:
+        self._wires[wire.id] = wire
 
     def input(self, name: str, shape: tuple[int, ...], scale: int, bound: int | None) -> Handle:
         wire = self.new_wire(shape, scale, bound)

@@ -42,6 +42,11 @@ class Handle:
     def masked(self) -> bool:
         return self._masked or (self.base is not None and self.base.masked)
 
+    def revise(self, wire: Wire) -> None:
+        """The same wire, of which more is known."""
+        self.wire = wire
+        self.builder.revise(wire)
+
     def mark_masked(self) -> None:
         self._masked = True
 
@@ -62,6 +67,10 @@ class Builder(Protocol):
         self, shape: tuple[int, ...], scale: int = 1, bound: int | None = None, *, bit: bool = False
     ) -> Wire:
         """A wire with a number never used before."""
+        ...
+
+    def revise(self, wire: Wire) -> None:
+        """More is known of a wire than when it was made: a tighter bound, or that it is a bit."""
         ...
 
     def emit(self, instruction: Instruction) -> None: ...

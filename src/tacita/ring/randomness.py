@@ -96,7 +96,6 @@ class StreamKey(OneTime):
         self._last = nonce
         return Stream(self._key, nonce)
 
-
     def reserve(self, first: int, count: int) -> StreamRange:
         """The streams of `count` instructions from `first` on, to be opened in any order."""
         last = first + count - 1

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from tacita.errors import UsageError
+from tacita.errors import MaterialError, PeerFailed, UsageError
 from tacita.program.readings import Array
 from tacita.ring.randomness import Stream, StreamKey, fresh_key
 from tacita.runtime.dealing import DealingOrder, deal_batch, deal_run
@@ -19,7 +19,7 @@ from tacita.runtime.deployment import Deployment, agree
 from tacita.runtime.orders import Ahead, Answer, Dealt, Deploy, Order, Run, Undeploy, encode
 from tacita.runtime.stock import Label, StockWriter
 from tacita.runtime.store import MaskStore
-from tacita.runtime.transport import Endpoint, Message
+from tacita.runtime.transport import Endpoint, Kind, Message
 
 SECRET_BYTES = 32
 BATCH_BYTES = 16
@@ -66,7 +66,7 @@ class Dealer:
     def run(self, order: Run) -> None:
         """Deals for a run as it goes; a run out of the stock does not concern the dealer."""
         if not order.batch:
-            deployment = self._deployments[order.deployment]
+            deployment = self._deployment(order.deployment)
             first = order.number
             ranges = [key.reserve(first, deployment.size) for key in self._keys]
 
@@ -86,13 +86,27 @@ class Dealer:
         self._deployments.pop(order.number, None)
 
     def deal_ahead(self, order: Ahead) -> None:
-        """Deals batches into the parties' folders, and tells the user's side which."""
-        deployment = self._deployments[order.deployment]
+        """Deals batches into the parties' folders, and tells the user's side which, or why not."""
+        deployment = self._deployment(order.deployment)
         for _ in range(order.count):
             batch = os.urandom(BATCH_BYTES)
-            self._deal_batch(deployment, batch, Path(order.folder), order.number)
-            answer = Answer(order.number, batch.hex())
-            self._endpoint.send(self._user, Message("done", encode(answer)))
+            kind: Kind = "done"
+            text = batch.hex()
+            try:
+                self._deal_batch(deployment, batch, Path(order.folder), order.number)
+            except (MaterialError, UsageError) as error:
+                kind, text = "refuse", str(error)
+            except OSError as error:
+                kind, text = "refuse", f"{order.folder}: {error.strerror}"
+            self._endpoint.send(self._user, Message(kind, encode(Answer(order.number, text))))
+            if kind == "refuse":
+                return
+
+    def _deployment(self, number: int) -> Deployment:
+        try:
+            return self._deployments[number]
+        except KeyError:
+            raise PeerFailed(f"the dealer has no program {number}") from None
 
     def _deal_batch(self, deployment: Deployment, batch: bytes, folder: Path, number: int) -> None:
         keys = [fresh_key() for _ in self._parties]

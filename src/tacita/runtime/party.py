@@ -138,7 +138,7 @@ class Party:
 
     def prepare(self, order: Prepare) -> None:
         """Takes a batch and does what needs no input yet, or tells the user why it cannot."""
-        deployment = self._deployments[order.deployment]
+        deployment = self._deployment(order.deployment)
         try:
             self._prepared[order.batch] = self._take(deployment, order)
         except MaterialError as error:
@@ -146,6 +146,20 @@ class Party:
             self._endpoint.send(self._user, Message("refuse", refusal))
         else:
             self._endpoint.send(self._user, Message("done", encode(Answer(order.number))))
+
+    def release(self, order: Prepare) -> None:
+        """Gives up a batch that another party cannot use; its file is spent."""
+        prepared = self._prepared.pop(order.batch, None)
+        if prepared is not None:
+            prepared[0].close()
+
+    def _deployment(self, number: int) -> Deployment:
+        try:
+            return self._deployments[number]
+        except KeyError:
+            raise PeerFailed(
+                f"{self._endpoint.name} has no program {number}: it was not deployed, or no longer"
+            ) from None
 
     def _take(self, deployment: Deployment, order: Prepare) -> tuple[BatchMaterial, Prepared]:
         label = Label(
@@ -167,7 +181,7 @@ class Party:
 
     def run(self, order: Run) -> None:
         """One run of a deployed program."""
-        deployment = self._deployments[order.deployment]
+        deployment = self._deployment(order.deployment)
         store = deployment.bound_store(self._store)
         deployment.bind_inputs(store, self._store, order.inputs)
         prepared: Prepared | None = None

@@ -38,6 +38,9 @@ class PlainRun:
     ) -> Wire:
         return Wire(self.new_id(), shape, scale, bound, bit)
 
+    def revise(self, wire: Wire) -> None:
+        """Handles know; nothing is kept of wires here."""
+
     def emit(self, instruction: Instruction) -> None:
         failures = [self._failed[wire] for wire in instruction.reads if wire in self._failed]
         if failures:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from tacita.errors import (
     BoundExceeded,
+    MaterialError,
     MaterialMismatch,
     MissingDealerError,
     PeerFailed,
@@ -152,6 +153,9 @@ class Session:
         self, shape: tuple[int, ...], scale: int = 1, bound: int | None = None, *, bit: bool = False
     ) -> Wire:
         return Wire(self.new_id(), shape, scale, bound, bit)
+
+    def revise(self, wire: Wire) -> None:
+        """Handles know; nothing is kept of wires here."""
 
     def emit(self, instruction: Instruction) -> None:
         with self._lock:
@@ -312,17 +316,22 @@ class Session:
                     self._dealer_forgets.extend(forget)
                 else:
                     self._tell([self.dealer], Message("run", encode(order)))
-            while self._undeployed:
-                header = encode(Undeploy(self._undeployed.popleft()))
-                self._tell(self._names, Message("undeploy", header))
+            self._send_undeployed()
         return [Handle(self, wire) for wire in outputs]
+
+    def _send_undeployed(self) -> None:
+        while self._undeployed:
+            number = self._undeployed.popleft()
+            self._deployed.pop(number, None)
+            self._tell(self._names, Message("undeploy", encode(Undeploy(number))))
 
     def deal_ahead(
         self, deployment: int, count: int, folder: str, progress: Callable[[int, str], None]
     ) -> list[bytes]:
         """Has the dealer deal batches into a stock; `progress` hears of each batch how far it is.
 
-        Returns the batches, which `prepare` takes.
+        Returns the batches, which `prepare` takes. Raises MaterialError where the files cannot be
+        written; the session goes on.
         """
         assert self.dealer is not None
         batches: list[bytes] = []
@@ -335,6 +344,8 @@ class Session:
             while len(batches) < count:
                 message = self._await(self.dealer, number)
                 text = decode_answer(message.header).text
+                if message.kind == "refuse":
+                    raise MaterialError(f"{self.dealer} could not deal ahead: {text}")
                 if message.kind == "progress":
                     progress(len(batches), text)
                 else:
@@ -355,6 +366,9 @@ class Session:
             answers = [self._await(holder, number) for holder in self.holders]
         refusals = [decode_answer(a.header).text for a in answers if a.kind == "refuse"]
         if refusals:
+            # What the others have of the batch is of no use any more.
+            with self._lock:
+                self._tell(self.holders, Message("release", encode(order)))
             raise MaterialMismatch("; ".join(refusals))
 
     def _next_number(self, count: int) -> int:
@@ -378,11 +392,9 @@ class Session:
         self.flush()
         with self._asking:
             with self._lock:
-                self._require_open()
-                number = self._number
-                self._number += 1
-                for name in self._names:
-                    self._endpoint.send(name, Message("done", encode(Answer(number))))
+                number = self._next_number(1)
+                self._send_undeployed()
+                self._tell(self._names, Message("done", encode(Answer(number))))
             for name in self._names:
                 self._await(name, number)
 
@@ -504,6 +516,8 @@ def follow(role: Party | Dealer, message: Message) -> None:
             role.deploy(decode_deploy(message.header))
         case "undeploy":
             role.undeploy(decode_undeploy(message.header))
+        case "release" if isinstance(role, Party):
+            role.release(decode_prepare(message.header))
         case "ahead" if isinstance(role, Dealer):
             role.deal_ahead(decode_ahead(message.header))
         case "prepare" if isinstance(role, Party):

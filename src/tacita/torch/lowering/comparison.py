@@ -30,7 +30,7 @@ def nonnegative(low: Lowering, x: Handle, what: str = WHAT) -> Handle:
 
 def marked(handle: Handle) -> Handle:
     """A handle just made, on a wire whose values are 0 and 1."""
-    handle.wire = replace(handle.wire, bit=True)
+    handle.revise(replace(handle.wire, bit=True))
     return handle
 
 

@@ -62,7 +62,7 @@ class Lowering:
     @staticmethod
     def _marked(handle: Handle, *, bit: bool) -> Handle:
         if bit:
-            handle.wire = replace(handle.wire, bit=True)
+            handle.revise(replace(handle.wire, bit=True))
         return handle
 
     def number(self, value: int, scale: int = 1) -> Handle:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -132,8 +132,9 @@ class _Lowerer:
     def _tighten(self, node: fx.Node, args: Any, result: Handle) -> None:
         if not result.public:
             for bound in (self._bound(node, result.wire.scale), self._linear(node, args, result)):
-                if bound is not None:
-                    self._recorder.rebound(result, bound)
+                own = result.wire.bound
+                if bound is not None and (own is None or bound < own):
+                    result.revise(replace(result.wire, bound=bound))
 
     def _bound(self, node: fx.Node, scale: int) -> int | None:
         """What the ranges say of a node, in units of its wire, with room for roundings."""
