@@ -33,8 +33,8 @@ def dealers(monkeypatch):
     """The dealers of the sessions that a test opens, in order."""
     made = []
 
-    def keep(*arguments):
-        made.append(Dealer(*arguments))
+    def keep(*arguments, **options):
+        made.append(Dealer(*arguments, **options))
         return made[-1]
 
     monkeypatch.setattr(session_module, "Dealer", keep)

@@ -46,8 +46,16 @@ class Recorder:
         self._inputs.append(Port(name, wire.id))
         return Handle(self, wire)
 
-    def weight(self, name: str, shape: tuple[int, ...], scale: int, bound: int | None) -> Handle:
-        wire = self.new_wire(shape, scale, bound)
+    def weight(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        scale: int,
+        bound: int | None,
+        *,
+        bit: bool = False,
+    ) -> Handle:
+        wire = self.new_wire(shape, scale, bound, bit=bit)
         self._weights.append(Port(name, wire.id))
         handle = Handle(self, wire)
         handle.mark_masked()

@@ -23,10 +23,12 @@ class Instruction(msgspec.Struct, frozen=True, tag=True):
     prepare: what of a party's work can be done before the inputs are there; most have nothing.
     cost: from the instruction's own shapes; tests hold it against what is measured.
     concerns_dealer: False where `deal` has nothing to do and nothing to remember.
+    discloses: bits that everybody learns, on purpose, beside what is uniform.
     aliases: True where what it writes takes its mask from what it reads, as a view does.
     """
 
     concerns_dealer: ClassVar[bool] = True
+    discloses: ClassVar[int] = 0
     aliases: ClassVar[bool] = False
 
     @property

@@ -34,6 +34,7 @@ def schedule(instructions: Sequence[Instruction]) -> Schedule:
     base: dict[int, int] = {}
     writer: dict[int, int] = {}
     masker: dict[int, int] = {}
+    last_on: dict[int, int] = {}  # the last mask on a wire or a view of it
     uses: Counter[int] = Counter()
     waits: list[int] = []
     followers: list[list[int]] = [[] for _ in instructions]
@@ -43,6 +44,12 @@ def schedule(instructions: Sequence[Instruction]) -> Schedule:
             if wire in writer:
                 before.add(writer[wire])
             before.update(masker[each] for each in _lineage(wire, base) if each in masker)
+        for wire in instruction.masks:
+            # Masks on views of one wire keep their order: a view that has its own comes first.
+            *_, origin = _lineage(wire, base)
+            if last_on.get(origin, index) != index:
+                before.add(last_on[origin])
+            last_on[origin] = index
         for earlier in before:
             followers[earlier].append(index)
         waits.append(len(before))

@@ -79,10 +79,12 @@ def _single(literal: Literal, wire: Wire) -> str:
 
 def _totals(program: Program) -> str:
     cost = cost_of(program.instructions)
+    disclosed = sum(instruction.discloses for instruction in program.instructions)
     return (
         f"totals: {len(program.instructions)} instructions, {cost.rounds} rounds, "
         f"{_bytes(cost.opened_bytes)} to each other party, "
         f"{_bytes(cost.dealt_bytes)} dealt"
+        + (f"; discloses {disclosed} bits, one for each bound checked" if disclosed else "")
     )
 
 

@@ -35,6 +35,7 @@ from tacita.ring.planes import Layout
 class WithinBound(Unary, frozen=True, tag=True):
     """out is x if every |x| <= bound, else a failed wire that names `what`; x is masked."""
 
+    discloses: ClassVar[int] = 1
     aliases: ClassVar[bool] = True
 
     bound: int

@@ -15,7 +15,7 @@ from tacita.errors import MaterialError, PeerFailed, UsageError
 from tacita.program.readings import Array
 from tacita.ring.randomness import Stream, StreamKey, fresh_key
 from tacita.runtime.dealing import DealingOrder, deal_batch, deal_run
-from tacita.runtime.deployment import Deployment, agree
+from tacita.runtime.deployment import Deployment, announced
 from tacita.runtime.orders import Ahead, Answer, Dealt, Deploy, Order, Run, Undeploy, encode
 from tacita.runtime.stock import Label, StockWriter
 from tacita.runtime.store import MaskStore
@@ -28,11 +28,13 @@ BATCH_BYTES = 16
 class Dealer:
     """The state of the dealer of one session, and how it carries out an order."""
 
-    def __init__(self, endpoint: Endpoint, parties: Sequence[str], user: str, limit: float) -> None:
+    def __init__(
+        self, endpoint: Endpoint, parties: Sequence[str], user: str, *, checked: bool = False
+    ) -> None:
         self._endpoint = endpoint
         self._parties = tuple(parties)
         self._user = user
-        self._limit = limit
+        self._checked = checked
         self._keys: list[StreamKey] = []
         self._secrets: list[bytes] = []
         self._store = MaskStore()
@@ -59,9 +61,13 @@ class Dealer:
         self._forget(order.forget)
 
     def deploy(self, order: Deploy) -> None:
-        deployment = Deployment(order.program, order.weights, order.model)
-        agree(self._endpoint, self._parties, order.number, deployment, self._limit)
+        # The parties compare; the dealer, which is often far ahead of them, does not wait.
+        deployment = Deployment(order, checked=self._checked)
+        announced(self._endpoint, self._parties, deployment)
         self._deployments[order.number] = deployment
+
+    def end(self) -> None:
+        """The dealer holds nothing that has to be given up."""
 
     def run(self, order: Run) -> None:
         """Deals for a run as it goes; a run out of the stock does not concern the dealer."""
@@ -124,6 +130,11 @@ class Dealer:
                 )
                 place = folder_of(folder, name)
                 place.mkdir(parents=True, exist_ok=True, mode=0o700)
+                if place.stat().st_mode & 0o022:
+                    raise MaterialError(
+                        f"{place} can be written by others, who could put spent material back: "
+                        "chmod go-w it, or choose another folder"
+                    )
                 writer = stack.enter_context(StockWriter(place, label, secret, key))
 
             def write(instruction: int, dealt: dict[int, list[Array]]) -> None:

@@ -11,29 +11,30 @@ from collections.abc import Sequence
 import numpy as np
 
 from tacita.compiler import archive
-from tacita.errors import PeerFailed
-from tacita.program.program import Program
+from tacita.errors import PeerFailed, ProgramError
+from tacita.program.program import Port, Program
 from tacita.program.readings import Array
 from tacita.program.schedule import Schedule, schedule
-from tacita.runtime.orders import Agreement, encode
+from tacita.runtime.orders import Agreement, Deploy, encode
 from tacita.runtime.store import Held, MaskStore, Store
 from tacita.runtime.transport import Endpoint, Message
 
 
-def agree(
-    endpoint: Endpoint, others: Sequence[str], number: int, deployment: Deployment, limit: float
-) -> None:
-    """Makes sure that all roles have the same program under a number, before any of it runs.
-
-    Raises PeerFailed, naming the role that has another.
-    """
-    mine = encode(Agreement(number, deployment.digest, deployment.model))
+def announced(endpoint: Endpoint, others: Sequence[str], deployment: Deployment) -> None:
+    """Tells other roles which program is under which number here, with which weights."""
     for other in others:
-        endpoint.send(other, Message("agree", mine))
+        endpoint.send(other, Message("agree", deployment.agreement))
+
+
+def agree(endpoint: Endpoint, others: Sequence[str], deployment: Deployment, limit: float) -> None:
+    """Makes sure that the others have the same under this number, before any of it runs.
+
+    Raises PeerFailed, naming the role that has something else.
+    """
     for other in others:
         theirs = endpoint.receive(other, limit)
-        if theirs.kind != "agree" or theirs.header != mine:
-            raise PeerFailed(f"{other} has another program under number {number}")
+        if theirs.kind != "agree" or theirs.header != deployment.agreement:
+            raise PeerFailed(f"{other} has another program under number {deployment.number}")
 
 
 class Deployment:
@@ -44,10 +45,26 @@ class Deployment:
     kept: the wires that no instruction frees.
     """
 
-    def __init__(self, data: bytes, weights: Sequence[int], model: bytes) -> None:
-        self.program: Program = archive.decode(data)
-        self.digest = data[-archive.DIGEST_BYTES :]
-        self.model = model
+    def __init__(self, order: Deploy, *, checked: bool) -> None:
+        """Raises ProgramError for a program that is malformed, or that checks bounds (which
+        discloses a bit a check) in a session that was not opened for it."""
+        self.number = order.number
+        self.program: Program = archive.decode(order.program)
+        self.digest = order.program[-archive.DIGEST_BYTES :]
+        self.model = order.model
+        agreement = Agreement(order.number, self.digest, order.model, order.weights)
+        self.agreement = encode(agreement)
+        disclosed = sum(instruction.discloses for instruction in self.program.instructions)
+        if disclosed and not checked:
+            raise ProgramError(
+                f"the program discloses {disclosed} bits to check its bounds, and this session "
+                "was not opened with checked=True"
+            )
+        if len(order.weights) != len(self.program.weights):
+            raise ProgramError(
+                f"the program has {len(self.program.weights)} weights, and was given "
+                f"{len(order.weights)}"
+            )
         self.schedule: Schedule = schedule(self.program.instructions)
         self.dealt = [
             number
@@ -55,7 +72,7 @@ class Deployment:
             if instruction.cost().dealt_bytes
         ]
         self.kept = {port.wire for port in self.program.outputs}
-        self._weights = tuple(weights)
+        self._weights = order.weights
         wires = self.program.wires
         self._constants: dict[int, Array] = {}
         for literal in self.program.constants:
@@ -71,7 +88,9 @@ class Deployment:
         """A store of a run, with weights and constants in it."""
         store = Store(session.owner, first=session.first)
         for port, wire in zip(self.program.weights, self._weights, strict=True):
-            store.hold(port.wire, session.held(wire))
+            held = session.held(wire)
+            self._require_shape(port, held.share.shape)
+            store.hold(port.wire, held)
             if wire in session.failed:
                 store.failed[port.wire] = session.failed[wire]
         for wire, values in self._constants.items():
@@ -92,7 +111,14 @@ class Deployment:
                 store.failed[port.wire] = session.failed[wire]
                 store.hold_zeros(port.wire, self.program.wires[port.wire].shape)
             else:
-                store.hold(port.wire, Held(np.asarray(session.share(wire))))
+                share = np.asarray(session.share(wire))
+                self._require_shape(port, share.shape)
+                store.hold(port.wire, Held(share))
+
+    def _require_shape(self, port: Port, shape: tuple[int, ...]) -> None:
+        wanted = self.program.wires[port.wire].shape
+        if shape != wanted:
+            raise ProgramError(f"{port.name} has shape {shape}, and the program takes {wanted}")
 
     def hand_out(self, store: Store, session: Store, outputs: Sequence[int]) -> None:
         """The outputs of a run, as wires of the session."""

@@ -84,6 +84,7 @@ class Agreement(msgspec.Struct, frozen=True, array_like=True):
     number: int
     program: bytes
     model: bytes
+    weights: tuple[int, ...]
 
 
 class Dealt(msgspec.Struct, frozen=True, array_like=True):

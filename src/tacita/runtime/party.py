@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tacita.errors import MaterialError, MaterialMismatch, PeerFailed
+from tacita.errors import MaskReused, MaterialError, MaterialMismatch, PeerFailed
 from tacita.program.instruction import Instruction
 from tacita.program.readings import Array, Round
 from tacita.protocols import Constant, Reveal
@@ -16,7 +16,7 @@ from tacita.protocols.boundary import Arrival
 from tacita.ring.randomness import KEY_BYTES, StreamKey
 from tacita.runtime import material
 from tacita.runtime.dealer import SECRET_BYTES, folder_of
-from tacita.runtime.deployment import Deployment, agree
+from tacita.runtime.deployment import Deployment, agree, announced
 from tacita.runtime.execution import Execution, failure_of, pass_over
 from tacita.runtime.material import BatchMaterial, LiveMaterial, RunMaterial
 from tacita.runtime.orders import (
@@ -53,8 +53,10 @@ class Party:
         dealer: str | None,
         user: str,
         limit: float,
+        checked: bool = False,
     ) -> None:
         self._endpoint = endpoint
+        self._checked = checked
         self._peers = tuple(peers)
         self._index = index
         self._dealer = dealer
@@ -65,6 +67,7 @@ class Party:
         self._live = self._live_material(None)
         self._deployments: dict[int, Deployment] = {}
         self._prepared: dict[bytes, tuple[BatchMaterial, Prepared]] = {}
+        self._taken: set[bytes] = set()  # every batch of this session, whatever lies in a folder
         self.rounds = 0
         self.carried = 0
 
@@ -123,9 +126,10 @@ class Party:
             corrections.check_spent()
 
     def deploy(self, order: Deploy) -> None:
-        deployment = Deployment(order.program, order.weights, order.model)
+        deployment = Deployment(order, checked=self._checked)
+        announced(self._endpoint, self._peers, deployment)
         others = [*self._peers, *([self._dealer] if self._dealer is not None else [])]
-        agree(self._endpoint, others, order.number, deployment, self._limit)
+        agree(self._endpoint, others, deployment, self._limit)
         self._deployments[order.number] = deployment
 
     def undeploy(self, order: Undeploy) -> None:
@@ -169,15 +173,24 @@ class Party:
             party=self._index,
             parties=len(self._peers) + 1,
         )
+        if order.batch in self._taken:
+            raise MaskReused(f"batch {order.batch.hex()} was taken before: its file is a copy")
         folder = folder_of(Path(order.folder), self._endpoint.name)
-        batch = BatchMaterial(take(folder, label, self._secret), deployment.size, deployment.dealt)
+        taken = take(folder, label, self._secret)
+        self._taken.add(order.batch)
         try:
-            before = deployment.bound_store(self._store)
-            preparation = Preparation(batch, before)
+            batch = BatchMaterial(taken, deployment.size, deployment.dealt)
+            preparation = Preparation(batch, deployment.bound_store(self._store))
             return batch, preparation.go_through(deployment.program.instructions)
         except BaseException:
-            batch.close()
+            taken.close()
             raise
+
+    def end(self) -> None:
+        """Gives up what was prepared and not used."""
+        for source, _ in self._prepared.values():
+            source.close()
+        self._prepared.clear()
 
     def run(self, order: Run) -> None:
         """One run of a deployed program."""

@@ -111,7 +111,7 @@ class Session:
         self.parties = [self._party(index) for index in range(len(self.holders))]
         roles: list[Party | Dealer] = list(self.parties)
         if dealer is not None:
-            roles.append(Dealer(self.network.endpoint(dealer), self.holders, USER, limit))
+            roles.append(Dealer(self.network.endpoint(dealer), self.holders, USER, checked=checked))
         self._roles = roles
         self._threads = [
             Thread(
@@ -136,6 +136,7 @@ class Session:
             dealer=self.dealer,
             user=USER,
             limit=self._limit,
+            checked=self.checked,
         )
 
     def __repr__(self) -> str:
@@ -290,6 +291,7 @@ class Session:
         """
         with self._lock:
             self._flush()
+            self._send_undeployed()
             number = self._next_number(1)
             order = Deploy(number, program, tuple(h.wire.id for h in weights), model)
             self._tell(self._names, Message("deploy", encode(order)))
@@ -503,6 +505,8 @@ def serve(role: Party | Dealer, endpoint: MemoryEndpoint, names: Sequence[str]) 
                 follow(role, message)
     except Exception as error:
         announce(endpoint, names, error)
+    finally:
+        role.end()
 
 
 def follow(role: Party | Dealer, message: Message) -> None:

@@ -52,6 +52,6 @@ def deploy(open_session):
     """deploy(model, parties=2, limit=5.0): the model shared in a session of its own."""
 
     def deployed(model, parties=2, *, limit=5.0):
-        return SharedModel(model, open_session(parties, limit=limit))
+        return SharedModel(model, open_session(parties, limit=limit, checked=model.checked))
 
     return deployed

@@ -19,6 +19,7 @@ from tacita.ring.randomness import StreamKey, fresh_key
 from tacita.runtime import dealing as dealing_module
 from tacita.runtime.dealing import DealingOrder, deal_batch, deal_run
 from tacita.runtime.deployment import Deployment
+from tacita.runtime.orders import Deploy
 from tacita.runtime.reading import Prepared
 from tacita.runtime.session import Session
 from tacita.runtime.store import Known, MaskStore
@@ -141,7 +142,9 @@ def everything(self, x):
 def deployment(request):
     parts = {"w": nn.Parameter(torch.randn(3, 4)), "b": nn.Parameter(torch.randn(4))}
     model = export(Function(everything, **parts), X, largest=4.0, checked=request.param)
-    return Deployment(archive.encode(model.program), range(len(model.weights)), bytes(16))
+    weights = tuple(range(len(model.weights)))
+    order = Deploy(0, archive.encode(model.program), weights, bytes(16))
+    return Deployment(order, checked=request.param)
 
 
 def known(deployment):

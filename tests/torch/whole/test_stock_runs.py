@@ -267,7 +267,7 @@ def test_a_batch_is_taken_once(model, deploy, x, tmp_path):
     for path, data in kept.items():  # put back, as from a copy
         path.write_bytes(data)
     shared._waiting.append(batch)
-    with pytest.raises(MaterialError, match="was taken already"):
+    with pytest.raises(MaterialError, match="was taken before"):
         shared.prepare(1)
     assert goes_on(shared, model, x)
 
@@ -283,7 +283,7 @@ def test_a_batch_that_one_party_refused_is_not_used_by_the_other(model, deploy, 
         shared.prepare(1)
     path.write_bytes(data)
     shared._waiting.append(batch)
-    with pytest.raises(MaterialMismatch, match=r"alice: .*was taken already"):
+    with pytest.raises(MaterialMismatch, match=r"alice: .*was taken before"):
         shared.prepare(1)
     assert goes_on(shared, model, x)
 

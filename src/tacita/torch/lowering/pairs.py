@@ -29,7 +29,9 @@ def width_of_difference(low: Lowering, x: Handle, n: int) -> sign.Width:
     """How the differences of n pairs of values like x are compared."""
     reach = None if x.wire.bound is None else 2 * x.wire.bound
     owed, rest = divmod(x.wire.scale, low.scale)
-    if rest or owed <= 1 or owed & (owed - 1) or width_of(reach, RING_BITS) > TRUNCATION_BITS:
+    # Leaving bits out takes room for their carry, as in relu_width.
+    fits = reach is not None and width_of(max(reach, owed) + owed, RING_BITS) <= TRUNCATION_BITS
+    if rest or owed <= 1 or owed & (owed - 1) or not fits:
         return sign.width(width_of(reach, RING_BITS), n)
     return relu_width(reach, n, owed)
 

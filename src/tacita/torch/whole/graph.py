@@ -34,6 +34,7 @@ class Network:
     names: what the module calls them.
     structure: how the module puts its results together (a tensor, a tuple, a dict, …).
     inputs: the placeholders that the caller fills, in order.
+    computed: the names of parameters that the owner computed from weights, which are as secret.
     """
 
     graph: fx.Graph
@@ -41,6 +42,7 @@ class Network:
     names: dict[str, str]
     structure: pytree.TreeSpec
     inputs: list[fx.Node] = field(default_factory=list)
+    computed: set[str] = field(default_factory=set)
 
     @property
     def results(self) -> list[fx.Node]:
@@ -52,6 +54,14 @@ class Network:
 
     def is_parameter(self, value: object) -> bool:
         return isinstance(value, fx.Node) and value.name in self.parameters
+
+    def is_secret(self, node: fx.Node) -> bool:
+        """Is this a weight, or a parameter computed from one? Integers and booleans that the module
+        holds as they are (positions, masks, counts) are part of the program, and public."""
+        value = self.parameters.get(node.name)
+        if value is None:
+            return False
+        return value.is_floating_point() or node.name in self.computed
 
     def value(self, node: object) -> torch.Tensor | None:
         """The value of a parameter; None for anything else."""

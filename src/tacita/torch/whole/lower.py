@@ -12,12 +12,13 @@ from torch import fx
 
 from tacita.compiler.passes import optimised
 from tacita.compiler.recorder import Recorder
+from tacita.compiler.validation import validate
 from tacita.errors import TacitaError, UsageError
 from tacita.program.builder import Handle
 from tacita.program.program import Program
 from tacita.ring.fixed_point import LARGEST, Array, Precision, signed
 from tacita.torch.aten import TABLE
-from tacita.torch.encoding import fixed_point_of, is_integer
+from tacita.torch.encoding import fixed_point_of, integers_of, is_integer
 from tacita.torch.lowering import Lowering
 from tacita.torch.whole.graph import Network, depends_on_inputs, place_of
 from tacita.torch.whole.ranges import Ranges
@@ -30,11 +31,13 @@ LEAST = 256  # units of the precision: what roundings alone may add up to, also 
 class Lowered:
     """program: without values. weights: what its owner encoded, in the order of its ports.
     nodes: the wire of each node that resulted in one, by the node's name.
+    public: the names of what the module holds that the program shows to every role.
     """
 
     program: Program
     weights: list[Array]
     nodes: dict[str, int]
+    public: tuple[str, ...]
 
 
 def lowered(
@@ -70,6 +73,7 @@ class _Lowerer:
         self._values: dict[fx.Node, Any] = {}
         self._weights: list[Array] = []
         self._encoded: dict[str, Array] = {}
+        self._public: list[str] = []
 
     def lowered(self) -> Lowered:
         private = depends_on_inputs(self._network)
@@ -86,22 +90,29 @@ class _Lowerer:
             for index, node in enumerate(results)
         ]
         program = optimised(self._recorder.program(outputs, self._precision))
-        return Lowered(program, self._weights, self._wires())
+        validate(program)
+        return Lowered(program, self._weights, self._wires(), tuple(self._public))
 
     def _placeholder(self, node: fx.Node) -> Any:
         value = self._network.value(node)
         if value is None:
             return self._input(node)
-        if self._public_weights or is_integer(value):
-            return value
         if not node.users:
             return None
         name = self._network.names[node.name]
+        if self._public_weights or not self._network.is_secret(node):
+            self._public.append(name)
+            return value
+        shape = tuple(value.shape)
+        if is_integer(value):
+            self._weights.append(integers_of(value))
+            bit = value.dtype is torch.bool
+            return self._recorder.weight(name, shape, 1, 1 if bit else None, bit=bit)
         with located(node, name):
             encoded = fixed_point_of(value, self._precision)
         self._weights.append(encoded)
         self._encoded[node.name] = encoded
-        return self._recorder.weight(name, tuple(value.shape), self._low.scale, None)
+        return self._recorder.weight(name, shape, self._low.scale, None)
 
     def _input(self, node: fx.Node) -> Handle:
         example = node.meta["val"]
@@ -124,7 +135,21 @@ class _Lowerer:
             return args[0][args[1]]
         if not private and not _holds_handle((args, kwargs)):
             return target(*args, **kwargs)
-        result = TABLE[target].lower(self._low, *args, **kwargs)
+        if not private:
+            raise UsageError(
+                f"{target} makes a number of the weights, and the program would show it to every "
+                "role: compute it outside the module, or export with public_weights=True"
+            )
+        try:
+            result = TABLE[target].lower(self._low, *args, **kwargs)
+        except (TypeError, AttributeError) as error:
+            if self._network.computed.isdisjoint(each.name for each in node.all_input_nodes):
+                raise
+            raise UsageError(
+                f"{target} takes indices or a shape that were computed from the weights, and the "
+                "program would show them to every role: compute them outside the module, or "
+                "export with public_weights=True"
+            ) from error
         if isinstance(result, Handle):
             self._tighten(node, args, result)
         return result

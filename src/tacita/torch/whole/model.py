@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 
 import torch
@@ -79,16 +80,23 @@ def export(
         known = {node.name: min(top, ranges.of(node) or top) for node in network.inputs}
         ranges = Ranges({**ranges.largest, **known})
     whole = lowered(network, precision, ranges, public_weights=public_weights, checked=checked)
-    return Model(network, whole, precision)
+    return Model(network, whole, precision, checked=checked)
 
 
 class Model:
-    """What the owner of a network has: the program, which is public, and weights, which are not."""
+    """What the owner of a network has: the program, which is public, and weights, which are not.
 
-    def __init__(self, network: Network, whole: Lowered, precision: Precision) -> None:
+    public: the names of the module's tensors that the program shows to every role.
+    """
+
+    def __init__(
+        self, network: Network, whole: Lowered, precision: Precision, *, checked: bool
+    ) -> None:
         self.network = network
         self.program: Program = whole.program
         self.precision = precision
+        self.checked = checked
+        self.public = whole.public
         self.nodes = whole.nodes
         self.weights = whole.weights  # ring elements, in the order of the program's ports
 
@@ -131,12 +139,18 @@ class Model:
         """Shares the weights among holders, who keep the program: it can be run from then on.
 
         Each weight is opened here once, under its mask, and never again.
+
+        protocol: how comparisons are done; "tables" is all there is.
+        checked: the session is one of inputs that are shared with checked=True. A model that was
+            exported with checked=True needs one, and gets it.
         """
         if crypto_provider is None:
             raise MissingDealerError(
                 "a whole network needs correlated randomness: pass crypto_provider=…"
             )
-        session = open_session(holders, crypto_provider, protocol=protocol, checked=checked)
+        session = open_session(
+            holders, crypto_provider, protocol=protocol, checked=checked or self.checked
+        )
         return SharedModel(self, session)
 
 
@@ -176,6 +190,7 @@ class SharedModel:
         )  # fmt: skip
         self._waiting: deque[tuple[bytes, str]] = deque()
         self._prepared: deque[bytes] = deque()
+        self._taking = Lock()  # a batch goes to one of the threads that ask for a run
         self._folder: TemporaryDirectory[str] | None = None
         weakref.finalize(self, session.undeploy, self._number)
 
@@ -192,11 +207,7 @@ class SharedModel:
         caller shares hereby.
         """
         handles = self._handles(inputs)
-        batch = b""
-        if self._prepared or self._waiting:
-            if not self._prepared:
-                self.prepare(1)
-            batch = self._prepared.popleft()
+        batch = self._next_batch()
         wires = []
         for port in self.program.outputs:
             made = self.program.wires[port.wire]
@@ -204,6 +215,13 @@ class SharedModel:
         outputs = self.session.run(self._number, handles, wires, batch)
         results = [PrivateTensor(handle, self._lowering) for handle in outputs]
         return pytree.tree_unflatten(results, self._structure)
+
+    def _next_batch(self) -> bytes:
+        """A batch for one run; empty where the stock is."""
+        with self._taking:
+            if not self._prepared and self._waiting:
+                self._prepare(1)
+            return self._prepared.popleft() if self._prepared else b""
 
     def _handles(self, inputs: Sequence[torch.Tensor]) -> list[Handle]:
         require_shapes(self.program, [tuple(each.shape) for each in inputs])
@@ -267,8 +285,10 @@ class SharedModel:
 
         runs: how many, or as many as were dealt. Prepared batches are kept in memory.
         """
-        if runs is None:
-            runs = len(self._waiting)
+        with self._taking:
+            self._prepare(len(self._waiting) if runs is None else runs)
+
+    def _prepare(self, runs: int) -> None:
         if not 0 <= runs <= len(self._waiting):
             raise UsageError(
                 f"{runs} runs cannot be prepared, {len(self._waiting)} wait in the stock: call "

@@ -73,7 +73,7 @@ def with_parameters_computed(network: Network) -> None:
     for node in list(network.graph.nodes):
         if node.op != "call_function" or node in private:
             continue
-        if any(n in secret or n.name in network.parameters for n in node.all_input_nodes):
+        if any(n in secret or network.is_secret(n) for n in node.all_input_nodes):
             secret.add(node)
         args, kwargs = fx.map_arg((node.args, node.kwargs), known)
         with torch.no_grad():
@@ -82,7 +82,8 @@ def with_parameters_computed(network: Network) -> None:
         wanted = node in secret and any(user in private for user in node.users)
         wanted = wanted or any(user.target in BATCH_NORM for user in node.users)
         if isinstance(value, torch.Tensor) and wanted:
-            made = _parameter(network, value, f"{node.name}")
+            made = _parameter(network, value, node.name)
+            network.computed.update({made.name} if node in secret else ())
             node.replace_all_uses_with(made)
 
 
