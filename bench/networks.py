@@ -20,8 +20,10 @@ from tacita import zoo
 SUITE = {
     "mlp": (1, 128),
     "lenet": (1, 64),
-    "resnet20": (1, 16),
+    "resnet20": (1, 32),
     "resnet18_32": (1, 8),
+    "resnet18": (1,),
+    "resnet50": (1,),
 }
 SAMPLES = 128
 SAMPLES_LARGE = 16  # of 224×224
@@ -82,8 +84,8 @@ def ours(settings: dict[str, Any], limit: float) -> dict[str, Any]:
 
 COLUMNS = (
     ("network", 12), ("batch", 5), ("live", 9), ("deal", 9), ("prepare", 9), ("online", 9),
-    ("of whole", 8), ("torch", 9), ("rounds", 6), ("online MB", 9), ("dealt MB", 9),
-    ("GMAC", 7), ("peak MiB", 8), ("off by", 8), ("equal", 6),
+    ("of whole", 8), ("predicted", 11), ("torch", 9), ("rounds", 6), ("online MB", 9),
+    ("dealt MB", 9), ("GMAC", 7), ("peak MiB", 8), ("off by", 8), ("equal", 6),
 )  # fmt: skip
 
 
@@ -102,10 +104,14 @@ def row(settings: dict[str, Any], figure: dict[str, Any]) -> str:
     def ms(name: str) -> str:
         return f"{1e3 * figure[name]['median']:,.1f}"
 
+    def ratio(name: str) -> str:
+        return f"{figure['predicted_s'][name] / figure[f'{name}_s']['median']:.2f}"
+
     counted = figure["measured"]
     cells = (
         ms("live_s"), ms("dealing_s"), ms("preparation_s"), ms("online_s"),
         f"{figure['online_share_of_whole']:.0%}",
+        f"{ratio('live')} / {ratio('online')}",
         f"{1e3 * figure['plaintext_s']['all_threads']['median']:,.2f}",
         f"{counted['rounds']}", f"{counted['online_bytes_a_party'] / 1e6:,.2f}",
         f"{counted['dealt_bytes'] / 1e6:,.2f}", f"{figure['multiply_adds'] / 1e9:.4g}",
@@ -137,7 +143,8 @@ def main() -> int:
         "times": "seconds for a batch",
     }
     record = Record("networks", settings)
-    print("milliseconds for a batch; torch in the clear on all threads\n")
+    print("milliseconds for a batch; torch in the clear on all threads")
+    print("predicted: the predicted time over the measured one, live / online\n")
     print(heading(), flush=True)
     failed = 0
     for each in made:

@@ -153,6 +153,11 @@ def measure(settings: dict[str, Any]) -> dict[str, Any]:
     figure |= run.ahead(repeat)
     figure["peak_bytes_after_ahead"] = peak_bytes()
     figure["live_s"] = seconds(run.live, repeat, WARMUP, before=run.settle)
+    predicted = model.report().prediction
+    assert predicted is not None
+    figure["predicted_s"] = {
+        name: getattr(predicted.total, name) for name in ("live", "dealing", "preparing", "online")
+    }
     cost = model.cost
     figure["declared"] = {
         "rounds": cost.rounds,

@@ -8,7 +8,7 @@ from cases import CASES, play
 
 from tacita.program.cost import Cost
 from tacita.protocols import Constant, Input, MaskWires
-from tacita.runtime.session import USER
+from tacita.runtime.serving import USER
 from tacita.runtime.traffic import measured
 
 

@@ -7,7 +7,8 @@ from flows import add, compare, enter, multiply, read, tamper, within, works
 
 from tacita.errors import PeerError, PeerFailed
 from tacita.runtime.orders import Dealt, Turn, decode_dealt, decode_turn, encode
-from tacita.runtime.session import USER, Session
+from tacita.runtime.serving import USER
+from tacita.runtime.session import Session
 from tacita.runtime.transport import Channel, Message
 
 SECRET = 7_305_190_826_441

@@ -38,9 +38,9 @@ from tacita.protocols.tables import DEALT_FOR_A_ROUND
 
 WHOLE = 10  # candidates that may be compared all with all: an AND of one bit fewer
 SPLITS = (2, 3, 4)  # group sizes where they are not
-# Bytes that a round is worth here. A further level masks its candidates afresh, which is work at
-# every role besides, so it has to save twice what a level of a comparison has to.
-WORTH_A_ROUND = 2 * DEALT_FOR_A_ROUND
+# Bytes that a round is worth here: more than where a comparison weighs its levels, since a further
+# level of a tournament also masks its candidates afresh, at every role.
+WORTH_A_ROUND = 8 * DEALT_FOR_A_ROUND
 
 Level = tuple[Bracket, ...]
 

@@ -71,6 +71,8 @@ class Deployment:
             for number, instruction in enumerate(self.program.instructions)
             if instruction.cost().dealt_bytes
         ]
+        # What each instruction reads and writes, in the order of the program.
+        self.touched = [(*each.reads, *each.writes) for each in self.program.instructions]
         self.kept = {port.wire for port in self.program.outputs}
         self._weights = order.weights
         wires = self.program.wires

@@ -126,8 +126,7 @@ class Execution:
             self._waiting[number] = (steps, corrections, openings)
 
     def _end(self, number: int) -> None:
-        instruction = self._deployment.program.instructions[number]
-        for wire in (*instruction.reads, *instruction.writes):
+        for wire in self._deployment.touched[number]:
             self._uses[wire] -= 1
             if not self._uses[wire] and wire not in self._deployment.kept:
                 self._store.forget(wire)

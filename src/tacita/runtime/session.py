@@ -8,7 +8,6 @@ gets back: shares of what it reveals.
 from __future__ import annotations
 
 import os
-import traceback
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -27,14 +26,12 @@ from tacita.errors import (
     PeerFailed,
     PeerTimeout,
     SessionClosed,
-    TacitaError,
     UsageError,
 )
 from tacita.program.builder import Handle
 from tacita.program.instruction import Instruction
 from tacita.program.wire import Wire
 from tacita.protocols import AnyInstruction, Constant, Forget, Input, MaskWires, Reveal
-from tacita.ring import kernels
 from tacita.ring.randomness import SharingSource
 from tacita.runtime.dealer import Dealer
 from tacita.runtime.orders import (
@@ -46,20 +43,14 @@ from tacita.runtime.orders import (
     Prepare,
     Run,
     Undeploy,
-    decode_ahead,
     decode_answer,
-    decode_deploy,
-    decode_order,
-    decode_prepare,
-    decode_run,
-    decode_undeploy,
     encode,
 )
 from tacita.runtime.party import Party
-from tacita.runtime.transport import MemoryEndpoint, MemoryNetwork, Message
+from tacita.runtime.serving import USER, serve, stop
+from tacita.runtime.transport import MemoryNetwork, Message
 
 Array = NDArray[np.uint64]
-USER = "the user's side"
 WAIT_LIMIT = 120.0  # seconds a role waits for another
 MOST_WAITING = 64  # instructions that are held back for one order
 MOST_HELD_BYTES = 64 << 20  # of shares and constants beside them
@@ -475,71 +466,3 @@ def in_pieces(order: Order) -> list[tuple[Order, bytes]]:
     return in_pieces(Order(number, instructions[:half])) + in_pieces(
         Order(number + half, instructions[half:], order.forget)
     )
-
-
-def stop(endpoint: MemoryEndpoint, names: Sequence[str]) -> None:
-    """Tells the roles to end."""
-    for name in names:
-        try:
-            endpoint.send(name, Message("stop"))
-        except PeerTimeout:
-            continue  # it has stopped reading, and ends at its own limit
-
-
-def serve(role: Party | Dealer, endpoint: MemoryEndpoint, names: Sequence[str]) -> None:
-    """A role's thread: carries out orders until it is told to stop, or fails."""
-    kernels.pool_arrays()
-    try:
-        role.start()
-        while True:
-            message = endpoint.receive(USER, None)
-            if message.kind == "stop":
-                # Whoever still waits for a result need not wait out the limit.
-                endpoint.send(USER, Message("fail", b"the session was closed"))
-                return
-            if message.kind == "done":
-                endpoint.send(USER, message)
-            elif len(message.header) > 2 * LARGEST_ORDER:  # with what is to be forgotten
-                raise PeerFailed(f"an order of {len(message.header)} bytes is too large")
-            else:
-                follow(role, message)
-    except Exception as error:
-        announce(endpoint, names, error)
-    finally:
-        role.end()
-
-
-def follow(role: Party | Dealer, message: Message) -> None:
-    """Has a role carry out what the user's side asks of it."""
-    match message.kind:
-        case "instruct":
-            role.carry_out(decode_order(message.header), message.arrays)
-        case "run":
-            role.run(decode_run(message.header))
-        case "deploy":
-            role.deploy(decode_deploy(message.header))
-        case "undeploy":
-            role.undeploy(decode_undeploy(message.header))
-        case "release" if isinstance(role, Party):
-            role.release(decode_prepare(message.header))
-        case "ahead" if isinstance(role, Dealer):
-            role.deal_ahead(decode_ahead(message.header))
-        case "prepare" if isinstance(role, Party):
-            role.prepare(decode_prepare(message.header))
-        case _:
-            raise PeerFailed(f"{USER} asked for {message.kind!r}, which is not for this role")
-
-
-def announce(endpoint: MemoryEndpoint, names: Sequence[str], error: Exception) -> None:
-    """Tells everybody that this role has stopped, so that nobody waits for it."""
-    text = f"{type(error).__name__}: {error}"
-    if not isinstance(error, TacitaError):
-        # Foreign errors may quote values; where it happened is all that leaves this role.
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        text = f"{type(error).__name__} in {frame.name}, {frame.filename}:{frame.lineno}"
-    for other in (*names, USER):
-        if other != endpoint.name:
-            try:
-                endpoint.send(other, Message("fail", text.encode()))
-            except PeerTimeout:
-                continue  # it has stopped reading, and ends at its own limit

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tacita.runtime.session import USER, Session
+from tacita.runtime.serving import USER
+from tacita.runtime.session import Session
 
 
 @dataclass

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from tacita.errors import HoldersError, UsageError
-from tacita.runtime.session import USER, Session
+from tacita.runtime.serving import USER
+from tacita.runtime.session import Session
 from tacita.runtime.traffic import Traffic, measured
 
 PROTOCOLS = ("tables",)

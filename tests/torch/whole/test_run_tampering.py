@@ -19,7 +19,7 @@ from tacita.runtime.orders import (
     decode_turn,
     encode,
 )
-from tacita.runtime.session import USER
+from tacita.runtime.serving import USER
 from tacita.runtime.transport import Message
 from tacita.torch.whole.model import SharedModel, export
 

@@ -19,7 +19,7 @@ from tacita.errors import (
     SessionClosed,
     UsageError,
 )
-from tacita.runtime.session import USER
+from tacita.runtime.serving import USER
 from tacita.runtime.traffic import measured
 from tacita.torch.whole.model import export
 

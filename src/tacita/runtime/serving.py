@@ -1,0 +1,91 @@
+"""A role's thread: it follows the user's side until it is told to stop, or fails."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+
+from tacita.errors import PeerFailed, PeerTimeout, TacitaError
+from tacita.ring import kernels
+from tacita.runtime.dealer import Dealer
+from tacita.runtime.orders import (
+    LARGEST_ORDER,
+    decode_ahead,
+    decode_deploy,
+    decode_order,
+    decode_prepare,
+    decode_run,
+    decode_undeploy,
+)
+from tacita.runtime.party import Party
+from tacita.runtime.transport import MemoryEndpoint, Message
+
+USER = "the user's side"
+
+
+def stop(endpoint: MemoryEndpoint, names: Sequence[str]) -> None:
+    """Tells the roles to end."""
+    for name in names:
+        try:
+            endpoint.send(name, Message("stop"))
+        except PeerTimeout:
+            continue  # it has stopped reading, and ends at its own limit
+
+
+def serve(role: Party | Dealer, endpoint: MemoryEndpoint, names: Sequence[str]) -> None:
+    """A role's thread: carries out orders until it is told to stop, or fails."""
+    kernels.pool_arrays()
+    try:
+        role.start()
+        while True:
+            message = endpoint.receive(USER, None)
+            if message.kind == "stop":
+                # Whoever still waits for a result need not wait out the limit.
+                endpoint.send(USER, Message("fail", b"the session was closed"))
+                return
+            if message.kind == "done":
+                endpoint.send(USER, message)
+            elif len(message.header) > 2 * LARGEST_ORDER:  # with what is to be forgotten
+                raise PeerFailed(f"an order of {len(message.header)} bytes is too large")
+            else:
+                follow(role, message)
+    except Exception as error:
+        announce(endpoint, names, error)
+    finally:
+        role.end()
+
+
+def follow(role: Party | Dealer, message: Message) -> None:
+    """Has a role carry out what the user's side asks of it."""
+    match message.kind:
+        case "instruct":
+            role.carry_out(decode_order(message.header), message.arrays)
+        case "run":
+            role.run(decode_run(message.header))
+        case "deploy":
+            role.deploy(decode_deploy(message.header))
+        case "undeploy":
+            role.undeploy(decode_undeploy(message.header))
+        case "release" if isinstance(role, Party):
+            role.release(decode_prepare(message.header))
+        case "ahead" if isinstance(role, Dealer):
+            role.deal_ahead(decode_ahead(message.header))
+        case "prepare" if isinstance(role, Party):
+            role.prepare(decode_prepare(message.header))
+        case _:
+            raise PeerFailed(f"{USER} asked for {message.kind!r}, which is not for this role")
+
+
+def announce(endpoint: MemoryEndpoint, names: Sequence[str], error: Exception) -> None:
+    """Tells everybody that this role has stopped, so that nobody waits for it."""
+    text = f"{type(error).__name__}: {error}"
+    if not isinstance(error, TacitaError):
+        # Foreign errors may quote values; where it happened is all that leaves this role.
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{type(error).__name__} in {frame.name}, {frame.filename}:{frame.lineno}"
+    for other in (*names, USER):
+        if other != endpoint.name:
+            try:
+                endpoint.send(other, Message("fail", text.encode()))
+            except PeerTimeout:
+                continue  # it has stopped reading, and ends at its own limit
