@@ -1,11 +1,13 @@
 """The largest pair by pair: exact, or within a unit of the precision where a truncation is owed."""
 
+import numpy as np
 import pytest
 import torch
 from agreement import PRECISION, close, stored
 
 from tacita.ring.fixed_point import Precision
-from tacita.torch.lowering import pairs
+from tacita.runtime.plain import PlainRun
+from tacita.torch.lowering import Lowering, pairs
 from tacita.torch.private_tensor import PrivateTensor
 
 BINARY = Precision(2, 12)
@@ -59,3 +61,14 @@ def test_many_windows_are_pooled_pair_by_pair(group):
     pooled = torch.nn.functional.max_pool2d(group.share(x, BINARY, bound=8.0), 3, 2, 1)
     expected = torch.nn.functional.max_pool2d(stored(x, BINARY), 3, 2, 1)
     close(pooled, expected, 0, BINARY)
+
+
+@pytest.mark.parametrize("bits", [58, 59, 60])
+def test_bits_are_left_out_only_where_there_is_room_for_their_carry(bits):
+    run = PlainRun()
+    low = Lowering(run, BINARY)
+    x = run.input(np.zeros(4, np.uint64), (4,), BINARY.scale**2, (1 << bits) - 1)
+    width = pairs.width_of_difference(low, x, 4)
+    reach = 2 * ((1 << bits) - 1)
+    assert width.drop == (BINARY.digits if reach + BINARY.scale < 1 << 61 else 0)
+    assert reach + (1 << width.drop) - 1 < 1 << (width.bits - 1)
