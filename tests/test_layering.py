@@ -22,7 +22,7 @@ LAYERS = (
     ("compiler",),
     ("runtime",),
     ("torch",),
-    ("data", "zoo", "service", "client", "cli", "__init__"),
+    ("data", "zoo", "service", "client", "cli", "__main__", "__init__"),
 )
 # Plain PyTorch on the top line: nobody below may lean on it, and it leans on nothing of ours.
 PLAIN = {"zoo"}

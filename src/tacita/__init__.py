@@ -16,11 +16,14 @@ protocol and the dealer works with none of the holders.
 from importlib.metadata import PackageNotFoundError, version
 
 from tacita import errors
+from tacita.compiler.report import Report
 from tacita.errors import TacitaError
+from tacita.program.cost import Cost
+from tacita.program.program import Program
 from tacita.ring.fixed_point import Precision
 from tacita.runtime.worker import VirtualWorker, measure
 from tacita.torch import FixedPrecisionTensor, PointerTensor, PrivateTensor, TorchHook
-from tacita.torch.whole.explain import explain
+from tacita.torch.whole.explain import Explanation, explain
 from tacita.torch.whole.model import Model, SharedModel, export
 
 try:
@@ -29,11 +32,15 @@ except PackageNotFoundError:  # used from a source tree
     __version__ = "0.0.0"
 
 __all__ = [
+    "Cost",
+    "Explanation",
     "FixedPrecisionTensor",
     "Model",
     "PointerTensor",
     "Precision",
     "PrivateTensor",
+    "Program",
+    "Report",
     "SharedModel",
     "TacitaError",
     "TorchHook",

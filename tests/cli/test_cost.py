@@ -1,14 +1,17 @@
 """`tacita cost`: what it prints, what it draws, and how it refuses."""
 
 import json
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
 
+from tacita import zoo
 from tacita.cli.model import shape
 from tacita.compiler.costs import by_place
+from tacita.compiler.report import Report
 from tacita.errors import ShapeError
 from tacita.torch.whole.model import export
 
@@ -42,6 +45,16 @@ def test_a_table_shows_layers_totals_and_assumptions(run):
     assert "Predicted:" in result.stdout
     assert "rests on: all roles in one process" in " ".join(result.stdout.split())
     assert "--samples" in result.stdout
+
+
+def test_long_names_stay_on_one_line_in_a_narrow_terminal(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = run("cost", "resnet20", "--no-time").stdout.splitlines()
+    top = next(number for number, line in enumerate(lines) if line.startswith("layer "))
+    example = torch.rand(1, *zoo.input_shape("resnet20"))
+    layers = by_place(export(zoo.network("resnet20").eval(), example).program)
+    shown = [line.split()[0] for line in lines[top + 1 : top + 1 + len(layers)]]
+    assert shown == [layer.place for layer in layers]
 
 
 def test_json_has_the_numbers_of_the_program(run):
@@ -105,7 +118,7 @@ def test_a_module_costs_the_same_however_it_is_named(run, here):
 
 def test_samples_make_comparisons_cheaper(run, here):
     np.save(here / "samples.npy", np.random.default_rng(0).random((5, 2, 6, 6), np.float32))
-    whole = as_json(run("cost", *MAKE, "--json", "--no-time", "--samples", "none"))
+    whole = as_json(run("cost", *MAKE, "--json", "--no-time"))
     bounded = as_json(run("cost", *MAKE, "--json", "--no-time", "--samples", "samples.npy"))
     assert bounded["total"]["dealt_bytes"] < whole["total"]["dealt_bytes"]
     assert bounded["total"]["comparisons"] == whole["total"]["comparisons"]
@@ -140,6 +153,13 @@ def test_a_chart_may_be_a_drawing(run, here):
     assert b"<svg" in (here / "chart.svg").read_bytes()[:1000]
 
 
+def test_a_chart_names_the_model(run, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Report, "draw", lambda _, path, title: drawn.append((path.name, title)))
+    assert run("cost", *MAKE, "--chart", "chart.svg", "--no-time").exit_code == 0
+    assert drawn == [("chart.svg", "cli_networks:make")]
+
+
 def test_a_chart_of_another_kind_is_refused(run, here):
     line = refusal(run("cost", *MAKE, "--chart", "chart.bmp"))
     assert ".png, .svg, .pdf" in line
@@ -167,7 +187,7 @@ REFUSED = {
     "a maker that fails": (["cli_networks:failing", "--input", "1x2"], "no such luck"),
     "training": (["cli_networks:training", *MAKE[1:]], "call module.eval()"),
     "no shape": (["cli_networks:make"], "--input 1x3x32x32"),
-    "a shape that does not fit": (["cli_networks:make", "--input", "2x3x6x6"], "torch.export"),
+    "a shape that does not fit": (["cli_networks:make", "--input", "2x3x6x6"], "have 2 channels"),
     "a malformed shape": (["mlp", "--input", "2xx784"], "no shape"),
     "a shape of nothing": (["mlp", "--input", "0x784"], "1 or more"),
     "a huge shape": (["mlp", "--input", "9999999999x784"], "not huge"),
@@ -239,3 +259,17 @@ def test_help_warns_of_what_is_loaded(run):
     text = " ".join(run("cost", "--help").stdout.split())
     assert "only name what you trust" in text
     assert "Pickled modules are not taken" in text
+
+
+def test_help_says_what_bounds_rest_on(run):
+    text = " ".join(run("cost", "--help").stdout.split())
+    assert "weights of the zoo's networks are random" in text
+    assert "|none" not in text
+
+
+def test_the_package_can_be_run(here):
+    """`python -m tacita` is the command, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tacita", "networks"], capture_output=True, text=True, check=True
+    )
+    assert "resnet20" in done.stdout

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from tacita.compiler.costs import by_place
 from tacita.compiler.prediction import (
     LAN,
+    LINKS,
     LOCAL,
-    NETWORKS,
     WAN,
+    Link,
     Machine,
-    Network,
     Overheads,
     Work,
-    network_named,
+    link_named,
     predicted,
 )
 from tacita.errors import UsageError
@@ -36,20 +36,20 @@ def works_of(program, scale=1.0):
     return [Work(3 * t, t, 2 * t, prepare_beside=1.1 * t, online_beside=2.5 * t) for t in times]
 
 
-def predict(program, network=LOCAL, parties=2, cores=2, overheads=OVERHEADS, scale=1.0):
+def predict(program, link=LOCAL, parties=2, cores=2, overheads=OVERHEADS, scale=1.0):
     return predicted(
         program,
         by_place(program),
         works_of(program, scale),
         machine(cores, overheads),
-        network,
+        link,
         parties,
     )
 
 
-@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
-def test_layers_and_what_is_fixed_add_up(recorded, network):
-    prediction = predict(recorded, network)
+@pytest.mark.parametrize("link", LINKS.values(), ids=LINKS)
+def test_layers_and_what_is_fixed_add_up(recorded, link):
+    prediction = predict(recorded, link)
     for name, total in asdict(prediction.total).items():
         parts = [asdict(each)[name] for each in (*prediction.layers, prediction.fixed)]
         assert total == pytest.approx(sum(parts))
@@ -58,8 +58,8 @@ def test_layers_and_what_is_fixed_add_up(recorded, network):
 
 
 def test_online_time_is_that_of_the_formula(recorded):
-    network = Network("", rtt=0.02, bandwidth=1e6)
-    prediction = predict(recorded, network, parties=3)
+    link = Link("", rtt=0.02, bandwidth=1e6)
+    prediction = predict(recorded, link, parties=3)
     cost = cost_of(recorded.instructions)
     ends = sum(8 * recorded.wires[p.wire].size for p in (*recorded.inputs, *recorded.outputs))
     expected = (
@@ -75,7 +75,7 @@ def test_online_time_is_that_of_the_formula(recorded):
 
 def test_dealing_takes_all_cores_and_the_network_to_the_last_party(recorded):
     cost = cost_of(recorded.instructions)
-    alone = predict(recorded, Network("", 0.02, 1e6), cores=4, overheads=NOTHING)
+    alone = predict(recorded, Link("", 0.02, 1e6), cores=4, overheads=NOTHING)
     work = sum(each.deal for each in works_of(recorded))
     assert alone.total.dealing == pytest.approx(work / 4 + cost.dealt_bytes / 1e6)
 
@@ -91,7 +91,7 @@ def test_in_one_process_it_counts_how_long_parties_take_beside_each_other(record
 
 
 def test_on_machines_of_their_own_they_take_as_long_as_by_themselves(recorded):
-    near = Network("", 0.0, 1e15)
+    near = Link("", 0.0, 1e15)
     time = predict(recorded, near, overheads=NOTHING).total
     assert time.online == pytest.approx(total(recorded, "online"))
     assert time.preparing == pytest.approx(total(recorded, "prepare"))
@@ -112,15 +112,15 @@ def test_live_all_roles_share_the_cores_or_wait_for_the_slowest(recorded):
 
 def test_in_one_process_alone_work_takes_longer_than_one_by_one(recorded):
     stretched = replace(NOTHING, live_stretch=1.5, online_stretch=1.25)
-    for network, live, online in [(LOCAL, 1.5, 1.25), (LAN, 1.0, 1.0)]:
-        before = predict(recorded, network, overheads=NOTHING).total
-        after = predict(recorded, network, overheads=stretched).total
+    for link, live, online in [(LOCAL, 1.5, 1.25), (LAN, 1.0, 1.0)]:
+        before = predict(recorded, link, overheads=NOTHING).total
+        after = predict(recorded, link, overheads=stretched).total
         assert after.live == pytest.approx(live * before.live)
         assert after.online == pytest.approx(online * before.online)
 
 
 def test_a_slow_line_from_the_dealer_holds_a_live_run_up(recorded):
-    slow = Network("", 0.0, 1e3)
+    slow = Link("", 0.0, 1e3)
     cost = cost_of(recorded.instructions)
     live = predict(recorded, slow, overheads=NOTHING).total.live
     assert live > (cost.dealt_bytes + cost.online_bytes(2)) / 1e3
@@ -134,16 +134,16 @@ rates = st.floats(1e4, 1e10)
 def test_more_latency_or_less_bandwidth_is_never_faster(recorded, rtt, other, rate, lower):
     near, far = sorted((rtt, other))
     narrow, wide = sorted((rate, lower))
-    good = predict(recorded, Network("", near, wide)).total
-    bad = predict(recorded, Network("", far, narrow)).total
+    good = predict(recorded, Link("", near, wide)).total
+    bad = predict(recorded, Link("", far, narrow)).total
     for name in asdict(good):
         assert getattr(bad, name) >= getattr(good, name) * (1 - 1e-12)
 
 
-@given(st.floats(1, 100), st.integers(2, 5), st.sampled_from(list(NETWORKS.values())))
-def test_more_work_or_more_parties_are_never_faster(recorded, scale, parties, network):
-    small = predict(recorded, network).total
-    large = predict(recorded, network, parties=parties, scale=scale).total
+@given(st.floats(1, 100), st.integers(2, 5), st.sampled_from(list(LINKS.values())))
+def test_more_work_or_more_parties_are_never_faster(recorded, scale, parties, link):
+    small = predict(recorded, link).total
+    large = predict(recorded, link, parties=parties, scale=scale).total
     for name in asdict(small):
         assert getattr(large, name) >= getattr(small, name) * (1 - 1e-12)
 
@@ -173,16 +173,16 @@ def test_one_party_is_refused(recorded):
     ],
 )
 def test_a_round_trip_and_a_bandwidth_name_a_network(text, rtt, bandwidth):
-    network = network_named(text)
-    assert network.rtt == pytest.approx(rtt)
-    assert network.bandwidth == pytest.approx(bandwidth)
-    assert not network.local
+    link = link_named(text)
+    assert link.rtt == pytest.approx(rtt)
+    assert link.bandwidth == pytest.approx(bandwidth)
+    assert not link.local
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", LINKS)
 def test_known_networks_have_names(name):
-    assert network_named(name) is NETWORKS[name]
-    assert name in str(NETWORKS[name])
+    assert link_named(name) is LINKS[name]
+    assert name in str(LINKS[name])
 
 
 @pytest.mark.parametrize(
@@ -192,10 +192,10 @@ def test_known_networks_have_names(name):
 )  # fmt: skip
 def test_other_networks_are_refused(text):
     with pytest.raises(UsageError, match="network"):
-        network_named(text)
+        link_named(text)
 
 
 def test_a_prediction_says_what_it_was_made_for(recorded):
     prediction = predict(recorded, WAN, cores=7)
-    assert prediction.network == WAN
+    assert prediction.link == WAN
     assert prediction.machine == replace(machine(), cores=7)

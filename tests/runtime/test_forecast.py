@@ -122,7 +122,7 @@ def test_a_report_adds_up(quick, tmp_path):
     report = forecast(program, WAN, cache=tmp_path)
     assert report.cost == cost_of(program.instructions)
     assert report.prediction is not None
-    assert report.prediction.network is WAN
+    assert report.prediction.link is WAN
     assert report.prediction.machine.overheads == OVERHEADS
     total = report.as_dict()["total"]
     assert total["seconds"]["online"] == pytest.approx(report.prediction.total.online)

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
-from io import StringIO
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
 from tacita.cli.complaint import complaining
 from tacita.cli.model import input_shapes, module_named, precision, samples
-from tacita.cli.table import show
 from tacita.compiler.chart import ENDINGS
-from tacita.compiler.prediction import Network, network_named
+from tacita.compiler.prediction import Link, link_named
 from tacita.compiler.report import Report
+from tacita.compiler.table import show
 from tacita.errors import UsageError
 from tacita.program.program import Program
 from tacita.runtime.forecast import forecast
 from tacita.torch.whole.model import export
+from tacita.torch.whole.progress import shown
 
 Input = Annotated[
     list[str] | None,
@@ -43,9 +39,9 @@ Samples = Annotated[
     list[str] | None,
     typer.Option(
         "--samples",
-        metavar="FILE.npy|none",
+        metavar="FILE.npy",
         help="Sample inputs, first dimension counting them: how large values get bounds the "
-        "comparisons. With none they take the whole ring. Once for each input.",
+        "comparisons. Without it they take the whole ring. Once for each input.",
     ),
 ]
 Chart = Annotated[
@@ -80,53 +76,35 @@ def cost(
 
     Nothing is run privately. Rounds and bytes are exact; the time rests on how long each kind of
     instruction takes on this machine, which is measured once and kept.
+
+    The weights of the zoo's networks are random. Bounds on values, which make comparisons cheaper,
+    rest on --samples alone; without samples there are none.
     """
     with complaining():
         if chart is not None and chart.suffix.lower() not in ENDINGS:
             raise UsageError(f"--chart {chart}: name a file that ends in {', '.join(ENDINGS)}")
-        on = network_named(network)
+        link = link_named(network)
         fixed_point = precision(digits)
         module = module_named(model)
         shapes = input_shapes(model, inputs or ())
         known = samples(samples_ or (), len(shapes))
         examples = [torch.rand(each) for each in shapes]
-        with _torch_quiet():
-            exported = export(module, *examples, precision=fixed_point, samples=known)
-        report = _report(exported.program, on, parties, timed, remeasure)
+        exported = export(module, *examples, precision=fixed_point, samples=known)
+        report = _report(exported.program, link, parties, timed, remeasure)
         if chart is not None:
-            report.draw(chart)
+            report.draw(chart, title=model)
     if as_json:
         typer.echo(json.dumps({"model": model, "precision": digits, **report.as_dict()}, indent=2))
     else:
-        show(report, model, digits, bounded=known is not None, console=Console())
+        console = Console()
+        show(report, console, title=model, precision=digits)
+        if known is None:
+            console.print(
+                "No bounds are known (--samples): comparisons take the width of the whole ring"
+            )
 
 
-@contextmanager
-def _torch_quiet() -> Iterator[None]:
-    """Holds back what torch.export writes to stderr, such as whole graphs: an error that it raises
-    is told in one line, and without one it may be of interest.
-    """
-    with redirect_stderr(StringIO()) as said:
-        yield
-    sys.stderr.write(said.getvalue())
-
-
-def _report(
-    program: Program, network: Network, parties: int, timed: bool, remeasure: bool
-) -> Report:
+def _report(program: Program, link: Link, parties: int, timed: bool, remeasure: bool) -> Report:
     """With what is being measured shown meanwhile, on stderr and only to people."""
-    console = Console(stderr=True)
-    columns = (TextColumn("timing {task.description}"), BarColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        tasks = {}
-
-        def measuring(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = progress.add_task(what, total=total)
-            progress.update(tasks[what], completed=done, total=total)
-
-        return forecast(
-            program, network, parties, timed=timed, remeasure=remeasure, progress=measuring
-        )
+    with shown() as progress:
+        return forecast(program, link, parties, timed=timed, remeasure=remeasure, progress=progress)

@@ -125,11 +125,11 @@ def precision(text: str) -> Precision:
 
 
 def samples(paths: Sequence[str], inputs: int) -> list[torch.Tensor] | None:
-    """Arrays of sample inputs, one file for each input; None where there are to be none.
+    """Arrays of sample inputs, one file for each input; None without files.
 
     Raises DataError for a file that is no plain array of numbers.
     """
-    if not paths or list(paths) == ["none"]:
+    if not paths:
         return None
     if len(paths) != inputs:
         raise UsageError(f"give --samples once for each of {inputs} inputs, not {len(paths)} times")

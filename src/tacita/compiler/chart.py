@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from tacita.compiler.amounts import amount, seconds
 from tacita.compiler.report import Report
 from tacita.errors import DataError, UsageError
 
@@ -22,7 +23,6 @@ ROW, BAR = 0.22, 0.68  # inches of a row; the part of it that a bar fills
 COLUMN, MARGIN = 2.35, 0.2  # inches
 LETTER, SMALL_LETTER = 0.07, 0.066  # inches that a letter of either size takes, about
 MOST_LETTERS = 34
-LABELLED = 0.005  # of the total; smaller bars carry no number
 
 INK, FAINT, GRID = "#24292f", "#6e7781", "#e4e7eb"
 COLOURS = ("#4269d0", "#3ca951", "#efb118", "#9c6ade")
@@ -31,21 +31,24 @@ PALER = "#d7c6f3"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One kind of cost. inner: a part of each value, drawn darker in front of it."""
+    """One kind of cost. labels: beside each bar, in a unit of its own, since a bar may be too short
+    to be seen. inner: a part of each value, drawn darker in front of it.
+    """
 
     title: str
     total: str
     values: Sequence[float]
-    form: str
+    labels: Sequence[str]
     inner: Sequence[float] | None = None
     note: str = ""
 
 
-def draw(report: Report, path: str | PathLike[str]) -> None:
+def draw(report: Report, path: str | PathLike[str], title: str = "") -> None:
     """Writes the picture; its height grows with the number of layers.
 
-    path: ends in .png, .svg or .pdf. Raises UsageError for another ending, or without Matplotlib
-    (`pip install tacita[charts]`), and DataError where the file cannot be written.
+    path: ends in .png, .svg or .pdf. title: what it is of. Raises UsageError for another
+    ending, or without Matplotlib (`pip install tacita[charts]`), and DataError where the file
+    cannot be written.
     """
     target = Path(fspath(path))
     if target.suffix.lower() not in ENDINGS:
@@ -73,7 +76,7 @@ def draw(report: Report, path: str | PathLike[str]) -> None:
             width = (COLUMN - 0.28) / size[0]
             axes = figure.add_axes((left, bottom / size[1], width, height / size[1]))
             _bars(axes, column, colour, names if place == 0 else None)
-        _title(figure, report, size)
+        _title(figure, report, title, size)
         try:
             figure.savefig(target)
         except OSError as error:
@@ -81,56 +84,39 @@ def draw(report: Report, path: str | PathLike[str]) -> None:
 
 
 def columns_of(report: Report) -> list[Column]:
+    """Rounds, bytes sent and dealt, and the time; multiply-adds where no time was asked for."""
     layers, cost = report.layers, report.cost
     columns = [
-        Column("Rounds", f"{cost.rounds:,}", [layer.rounds for layer in layers], "{:.0f}"),
-        _bytes(
+        _counted("Rounds", cost.rounds, [layer.rounds for layer in layers]),
+        _counted(
             "Sent by a party, online",
             report.online_bytes,
             [layer.online_bytes(report.parties) for layer in layers],
+            "B",
         ),
-        _bytes("Dealt", cost.dealt_bytes, [layer.dealt_bytes for layer in layers]),
+        _counted("Dealt", cost.dealt_bytes, [layer.dealt_bytes for layer in layers], "B"),
     ]
     if report.prediction is None:
         work = [layer.multiply_adds for layer in layers]
-        return [*columns, _scaled("Multiply-adds", "", report.multiply_adds, work, 1000.0)]
+        return [*columns, _counted("Multiply-adds", report.multiply_adds, work)]
     total, times = report.prediction.total, report.times
-    longest = max((time.live for time in times), default=0.0)
-    unit, factor = ("s", 1.0) if longest >= 1 else ("ms", 1e3)
     return [
         *columns,
         Column(
             "Time, predicted",
-            f"{_digits(factor * total.live)} live, {_digits(factor * total.online)} online, {unit}",
-            [factor * time.live for time in times],
-            "{:.3g} " + unit,
-            [factor * time.online for time in times],
+            f"{seconds(total.live)} live, {seconds(total.online)} online",
+            [time.live for time in times],
+            [seconds(time.live) for time in times],
+            [time.online for time in times],
             "dark: online, out of the stock",
         ),
     ]
 
 
-def _bytes(title: str, total: int, values: Sequence[int]) -> Column:
-    return _scaled(title, "B", total, values, 1000.0)
-
-
-def _scaled(title: str, unit: str, total: int, values: Sequence[int], step: float) -> Column:
-    """All values of a column in the unit that suits its total."""
-    factor = 1.0
-    prefix = ""
-    for prefix in ("", "k", "M", "G", "T"):
-        if max(total, 1) < step * factor or prefix == "T":
-            break
-        factor *= step
-    full = f" {prefix}{unit}".rstrip()
+def _counted(title: str, total: int, values: Sequence[int], unit: str = "") -> Column:
     return Column(
-        title, f"{total / factor:.3g}{full}", [each / factor for each in values], "{:.3g}" + full
+        title, amount(total, unit) or "none", values, [amount(each, unit) for each in values]
     )
-
-
-def _digits(value: float) -> str:
-    """Three digits, or all that stand before the point."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def shortened(name: str) -> str:
@@ -145,14 +131,11 @@ def _bars(axes: Axes, column: Column, colour: str, names: Sequence[str] | None) 
     if column.inner is not None:
         axes.barh(rows, column.inner, height=BAR, color=colour, zorder=3)
     widest = max([*column.values, *(column.inner or ())], default=0.0) or 1.0
-    total = sum(column.values)
-    for row, value in enumerate(column.values):
-        if value > LABELLED * total:
-            longest = max(value, column.inner[row] if column.inner is not None else 0.0)
-            axes.text(
-                longest + 0.02 * widest, row, column.form.format(value), va="center",
-                fontsize=SMALL, color=INK, zorder=4,
-            )  # fmt: skip
+    for row, (value, label) in enumerate(zip(column.values, column.labels, strict=True)):
+        longest = max(value, column.inner[row] if column.inner is not None else 0.0)
+        axes.text(
+            longest + 0.02 * widest, row, label, va="center", fontsize=SMALL, color=INK, zorder=4
+        )
     axes.set_xlim(0, 1.38 * widest)  # with room for the number beside the longest bar
     axes.set_ylim(len(column.values) - 0.5, -0.5)
     axes.set_title(column.title, loc="left", fontsize=TEXT, fontweight="bold", color=INK, pad=21)
@@ -171,9 +154,10 @@ def _bars(axes: Axes, column: Column, colour: str, names: Sequence[str] | None) 
     axes.spines["left"].set_color(FAINT)
 
 
-def _title(figure: Any, report: Report, size: tuple[float, float]) -> None:
+def _title(figure: Any, report: Report, title: str, size: tuple[float, float]) -> None:
     shapes = ", ".join("×".join(map(str, shape)) for _, shape in report.inputs)
-    heading = f"One private run: {report.parties} parties, input {shapes}"
+    what = f"{title}: one" if title else "One"
+    heading = f"{what} private run, {report.parties} parties, input {shapes}"
     figure.text(
         0.1 / size[0], 1 - 0.24 / size[1], heading, fontsize=TEXT + 2, fontweight="bold", color=INK
     )

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from tacita.compiler.work import comparisons, multiply_adds
 from tacita.program.cost import Cost
 from tacita.program.instruction import Instruction
-from tacita.program.program import Program
+from tacita.program.program import NO_MODULE, Program
 from tacita.program.schedule import schedule, starts
 
-OUTSIDE = "(network itself)"  # what stands in no module of the network
+OUTSIDE = f"({NO_MODULE})"
 
 
 @dataclass(slots=True)
 class LayerCost:
-    """place: the path of the module, as named_modules() has it; OUTSIDE where there is none.
+    """place: as in the program: the path of a module or the name of an operation; or OUTSIDE.
     rounds: those it adds to the run. opened_bytes: what a party sends to each other party.
     dealt_bytes: what the dealer sends to the last party. multiply_adds: of its products, once.
     comparisons: of pairs of numbers. parts: how many instructions of each kind.

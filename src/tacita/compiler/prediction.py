@@ -29,8 +29,10 @@ WORD = 8  # bytes of a ring element
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
-    """name: for people. rtt: seconds there and back. bandwidth: bytes a second, each way."""
+class Link:
+    """Between any two roles. name: for people. rtt: seconds there and back. bandwidth: bytes a
+    second, each way.
+    """
 
     name: str
     rtt: float
@@ -50,12 +52,12 @@ class Network:
         )
 
 
-LOCAL = Network("local", 0.0, float("inf"))
+LOCAL = Link("local", 0.0, float("inf"))
 # Those of Cheetah (Huang, Lu, Hong, Ding, USENIX Security 2022), as its scripts set them up and
 # later papers on secure inference take them over: 3 Gbit/s and 0.3 ms, 400 Mbit/s and 40 ms.
-LAN = Network("lan", 0.3e-3, 3e9 / 8)
-WAN = Network("wan", 40e-3, 400e6 / 8)
-NETWORKS = {each.name: each for each in (LOCAL, LAN, WAN)}
+LAN = Link("lan", 0.3e-3, 3e9 / 8)
+WAN = Link("wan", 40e-3, 400e6 / 8)
+LINKS = {each.name: each for each in (LOCAL, LAN, WAN)}
 
 _TIME = re.compile(r"(?P<number>[0-9.]+(?:e-?[0-9]+)?)\s*(?P<unit>s|ms|us|µs|)")
 _RATE = re.compile(r"(?P<number>[0-9.]+(?:e[0-9]+)?)\s*(?P<unit>[kMG]?)(?P<what>bit|B|)(?:/s|ps)?")
@@ -63,19 +65,19 @@ _SECONDS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
 _POWERS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 
 
-def network_named(text: str) -> Network:
+def link_named(text: str) -> Link:
     """A network by its name, or as `RTT,BANDWIDTH`: "20ms,100Mbit/s", "0.02,12.5e6" (seconds and
     bytes a second).
 
     Raises UsageError for anything else.
     """
-    if text in NETWORKS:
-        return NETWORKS[text]
+    if text in LINKS:
+        return LINKS[text]
     rtt, _, bandwidth = (part.strip() for part in text.partition(","))
     time, rate = _TIME.fullmatch(rtt), _RATE.fullmatch(bandwidth)
     if time is None or rate is None:
         raise UsageError(
-            f"no network {text!r}: name one of {', '.join(NETWORKS)}, or give a round trip and a "
+            f"no network {text!r}: name one of {', '.join(LINKS)}, or give a round trip and a "
             "bandwidth, as in 20ms,100Mbit/s or 0.02,12.5e6 (seconds, bytes a second)"
         )
     try:
@@ -85,7 +87,7 @@ def network_named(text: str) -> Network:
         raise UsageError(f"network {text!r}: {rtt} or {bandwidth} is not a number") from None
     if not 0 < speed < float("inf") or seconds == float("inf"):
         raise UsageError(f"network {text!r}: give a bandwidth above 0")
-    return Network(text, seconds, speed)
+    return Link(text, seconds, speed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ class Time:
 class Prediction:
     """layers: the time of each layer. fixed: what a run takes whatever is in it. They add up."""
 
-    network: Network
+    link: Link
     machine: Machine
     layers: tuple[Time, ...]
     fixed: Time
@@ -190,7 +192,7 @@ def predicted(
     layers: Sequence[LayerCost],
     works: Works,
     machine: Machine,
-    network: Network,
+    link: Link,
     parties: int,
 ) -> Prediction:
     """How long one run will take, by layer; see above. Cost: that of adding up.
@@ -201,19 +203,19 @@ def predicted(
         raise UsageError(f"a run takes 2 parties or more, not {parties}")
     over = machine.overheads
     whole = sum(works, start=Work())
-    share = Sharing(network, machine.cores, parties)
+    share = Sharing(link, machine.cores, parties)
     dealt_bytes = cost_of(program.instructions).dealt_bytes
     # Live, dealer and parties are busy at once; whoever takes longest decides.
     bound = max(share.bounds, key=lambda each: each(whole, dealt_bytes))
     # It was measured in one process, and is no property of machines that are apart.
     live_stretch, online_stretch = (
-        (over.live_stretch, over.online_stretch) if network.local else (1.0, 1.0)
+        (over.live_stretch, over.online_stretch) if link.local else (1.0, 1.0)
     )
     times = []
     for layer in layers:
         work = sum((works[number] for number in layer.instructions), start=Work())
         steps = dealt_steps(program, layer.instructions)
-        moving = layer.rounds * network.rtt / 2 + layer.online_bytes(parties) / network.bandwidth
+        moving = layer.rounds * link.rtt / 2 + layer.online_bytes(parties) / link.bandwidth
         times.append(
             Time(
                 online=moving
@@ -224,13 +226,13 @@ def predicted(
                 + live_stretch * bound(work, layer.dealt_bytes),
                 dealing=work.deal / machine.cores
                 + steps * over.deal_step
-                + layer.dealt_bytes * (over.deal_byte + 1 / network.bandwidth),
+                + layer.dealt_bytes * (over.deal_byte + 1 / link.bandwidth),
                 preparing=share.preparing(work) + layer.dealt_bytes * over.prepare_byte,
             )
         )
-    ends = client_time(program, network)
+    ends = client_time(program, link)
     fixed = Time(over.online_run + ends, over.live_run + ends, over.deal_run, over.prepare_run)
-    return Prediction(network, machine, tuple(times), fixed)
+    return Prediction(link, machine, tuple(times), fixed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,15 +241,15 @@ class Sharing:
     nobody.
     """
 
-    network: Network
+    link: Link
     cores: int
     parties: int
 
     def online(self, work: Work) -> float:
-        return work.online_beside if self.network.local else work.online
+        return work.online_beside if self.link.local else work.online
 
     def preparing(self, work: Work) -> float:
-        return work.prepare_beside if self.network.local else work.prepare
+        return work.prepare_beside if self.link.local else work.prepare
 
     @property
     def bounds(self) -> tuple[Callable[[Work, int], float], ...]:
@@ -258,11 +260,11 @@ class Sharing:
         return self.preparing(work) + self.online(work)
 
     def dealer_alone(self, work: Work, dealt_bytes: int) -> float:
-        return work.deal + dealt_bytes / self.network.bandwidth
+        return work.deal + dealt_bytes / self.link.bandwidth
 
     def all_together(self, work: Work, dealt_bytes: int) -> float:
         """The dealer's work comes on top of the parties' as far as these keep all cores busy."""
-        if not self.network.local:
+        if not self.link.local:
             return 0.0
         party = self.preparing(work) + self.online(work)
         idle = max(0, self.cores - self.parties) / self.cores
@@ -274,7 +276,7 @@ def dealt_steps(program: Program, numbers: Iterable[int]) -> int:
     return sum(program.instructions[number].cost().dealt_bytes > 0 for number in numbers)
 
 
-def client_time(program: Program, network: Network) -> float:
+def client_time(program: Program, link: Link) -> float:
     """Getting the input's shares to the parties, and those of the result back."""
     words = sum(program.wires[port.wire].size for port in (*program.inputs, *program.outputs))
-    return network.rtt + WORD * words / network.bandwidth
+    return link.rtt + WORD * words / link.bandwidth

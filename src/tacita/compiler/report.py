@@ -17,7 +17,7 @@ from tacita.program.schedule import cost_of
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """layers: in the order in which they take part. cost: of the run, the sum of the layers'.
     prediction: None where no time was asked for. inputs, outputs: their names and shapes.
@@ -47,6 +47,15 @@ class Report:
             outputs=tuple((port.name, wires[port.wire].shape) for port in program.outputs),
             prediction=prediction,
         )
+
+    def __repr__(self) -> str:
+        return f"Report({len(self.layers)} layers, {self.parties} parties, {self.cost})"
+
+    def __str__(self) -> str:
+        """The layers as a table, and what the time rests on; see table.py."""
+        from tacita.compiler.table import text  # which imports this module
+
+        return text(self)
 
     @property
     def online_bytes(self) -> int:
@@ -88,15 +97,15 @@ class Report:
         """What the predicted time rests on, in one sentence; empty without a prediction."""
         if self.prediction is None:
             return ""
-        machine, network = self.prediction.machine, self.prediction.network
-        if network.local:
+        machine, link = self.prediction.machine, self.prediction.link
+        if link.local:
             cores = f"{machine.cores} core{'s' * (machine.cores > 1)}"
             return (
                 f"all roles in one process on {cores} of {machine.name}, where each instruction "
                 "was timed by itself"
             )
         return (
-            f"{network}; a machine for each role, as fast as one core of {machine.name}; open "
+            f"{link}; a machine for each role, as fast as one core of {machine.name}; open "
             "connections; half a round trip a round, since all parties send at once"
         )
 
@@ -133,24 +142,25 @@ class Report:
             "prediction": _prediction_as_dict(self.prediction, self.assumptions()),
         }
 
-    def draw(self, path: str | PathLike[str]) -> None:
+    def draw(self, path: str | PathLike[str], title: str = "") -> None:
         """Draws the layers as bars, into a PNG, SVG or PDF file by the path's ending.
 
+        title: what the picture says that it is of, such as the network's name.
         Raises UsageError where Matplotlib is missing or the ending is another. See chart.py.
         """
         from tacita.compiler.chart import draw  # which takes a second to import
 
-        draw(self, path)
+        draw(self, path, title)
 
 
 def _prediction_as_dict(prediction: Prediction | None, rests_on: str) -> dict[str, Any] | None:
     if prediction is None:
         return None
-    network, machine = prediction.network, prediction.machine
+    link, machine = prediction.link, prediction.machine
     return {
-        "network": network.name,
-        "rtt_seconds": network.rtt,
-        "bandwidth_bytes_per_second": None if network.local else network.bandwidth,
+        "network": link.name,
+        "rtt_seconds": link.rtt,
+        "bandwidth_bytes_per_second": None if link.local else link.bandwidth,
         "fixed_seconds": asdict(prediction.fixed),
         "processor": machine.name,
         "cores": machine.cores,

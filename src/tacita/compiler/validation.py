@@ -14,7 +14,7 @@ from reprlib import repr as brief
 from tacita.compiler import shapes
 from tacita.errors import EncodingError, ProgramError
 from tacita.program.instruction import Instruction
-from tacita.program.program import Port, Program
+from tacita.program.program import NO_MODULE, Port, Program
 from tacita.program.wire import Wire
 from tacita.protocols import MaskWires
 from tacita.protocols.linear import Linear
@@ -58,7 +58,7 @@ def validate(program: Program) -> None:
         try:
             state.take(instruction)
         except ProgramError as problem:
-            place = program.places[number] or "no module"
+            place = program.places[number] or NO_MODULE
             name = type(instruction).__name__
             raise ProgramError(f"instruction {number} ({name}, {place}): {problem}") from None
     for port in program.outputs:

@@ -6,7 +6,6 @@ public constants are. Wires are written once, by one instruction, or bound from 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,8 @@ import numpy as np
 from tacita.program.instruction import Instruction
 from tacita.program.readings import Array
 from tacita.program.wire import Wire
+
+NO_MODULE = "no module"  # what the place "" is called wherever places are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class Program:
     inputs, weights: private wires, bound for a run and for good; weights are masked beforehand.
     constants: public wires with their values.
     outputs: in the order in which the network returns them.
-    places: for each instruction the module that it comes from, "" where there is none.
+    places: for each instruction the module that it comes from, or the operation where the network
+        itself does it; "" where neither is known.
     base, digits: the precision that weights, inputs and outputs are encoded at.
     """
 
@@ -66,11 +68,3 @@ class Program:
         from tacita.program.text import text  # which imports this module
 
         return text(self)
-
-    @property
-    def bound_wires(self) -> Iterator[int]:
-        """The wires that no instruction writes."""
-        for port in (*self.inputs, *self.weights):
-            yield port.wire
-        for literal in self.constants:
-            yield literal.wire

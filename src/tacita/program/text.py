@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from tacita.program.instruction import Instruction
-from tacita.program.program import Literal, Port, Program
+from tacita.program.program import NO_MODULE, Literal, Port, Program
 from tacita.program.schedule import cost_of
 from tacita.program.wire import Wire
 
@@ -41,7 +41,7 @@ def _lines(program: Program, names: list[str]) -> Iterator[str]:
     roles: Roles = {}
     for instruction, place in zip(program.instructions, program.places, strict=True):
         if place != last:
-            yield f"  # {place or '(no module)'}"
+            yield f"  # {place or f'({NO_MODULE})'}"
             last = place
         yield _instruction(instruction, program, names, roles)
     yield from _ports("outputs", program.outputs, program, names)
@@ -92,7 +92,7 @@ def _bytes(count: int) -> str:
     if count < 1000:
         return f"{count} B"
     size, units = float(count), ["kB", "MB", "GB", "TB"]
-    while size >= 1000 and units:
+    while size >= 999.5 and units:
         size, unit = size / 1000, units.pop(0)
     return f"{size:.3g} {unit}"
 

@@ -11,8 +11,9 @@ Opened: masked bits, and the result: ONE bit, whether everything lies within the
 from __future__ import annotations
 
 from math import prod
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+import msgspec
 import numpy as np
 
 from tacita.program.cost import Cost
@@ -33,7 +34,10 @@ from tacita.ring.planes import Layout
 
 
 class WithinBound(Unary, frozen=True, tag=True):
-    """out is x if every |x| <= bound, else a failed wire that names `what`; x is masked."""
+    """out is x if every |x| <= bound, else a failed wire that names `what`; x is masked.
+
+    scale: ring units in 1, in a whole network's program, whose bounds come from its export.
+    """
 
     discloses: ClassVar[int] = 1
     aliases: ClassVar[bool] = True
@@ -42,12 +46,19 @@ class WithinBound(Unary, frozen=True, tag=True):
     what: str
     shape: tuple[int, ...]
     width: sign.Width
+    scale: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
     @property
     def message(self) -> str:
+        outside = f"a value of the private tensor of shape {self.shape} lies outside the bound of"
+        if self.scale is None:
+            return (
+                f"{self.what}: {outside} {self.bound} ring units; declare a larger bound or use a "
+                "lower precision"
+            )
         return (
-            f"{self.what}: a value of the private tensor of shape {self.shape} lies outside the "
-            f"bound of {self.bound} ring units; declare a larger bound or use a lower precision"
+            f"{self.what}: {outside} {self.bound / self.scale:.6g}; export with more samples, a "
+            "larger margin= or a lower precision"
         )
 
     def prepare(self, party: Preparing) -> None:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from tacita.compiler.costs import by_place
-from tacita.compiler.prediction import LOCAL, Machine, Network, Works, predicted
+from tacita.compiler.prediction import LOCAL, Link, Machine, Works, predicted
 from tacita.compiler.report import Report
 from tacita.errors import UsageError
 from tacita.program.program import Program
 from tacita.runtime.calibration import measured_overheads
+from tacita.runtime.progress import Progress, silent
 from tacita.runtime.rehearsal import rehearsed
 from tacita.runtime.timings import Timings
-
-Progress = Callable[[str, int, int], None]  # what is measured, how much is done, of how much
 
 
 def forecast(
     program: Program,
-    network: Network = LOCAL,
+    link: Link = LOCAL,
     parties: int = 2,
     *,
     timed: bool = True,
@@ -27,7 +25,7 @@ def forecast(
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """What a run of the program costs and, if `timed`, how long it will take on such a network.
+    """What a run of the program costs and, if `timed`, how long it will take over such a link.
 
     remeasure: forget what was timed on this machine before. cache: a folder for what is timed,
     instead of the user's. Raises UsageError for fewer than two parties. Cost: a second the first
@@ -38,8 +36,8 @@ def forecast(
     layers = by_place(program)
     if not timed:
         return Report.of(program, layers, parties)
-    machine, works = measured(program, parties, remeasure, cache, progress or _silent)
-    times = predicted(program, layers, works, machine, network, parties)
+    machine, works = measured(program, parties, remeasure, cache, progress or silent)
+    times = predicted(program, layers, works, machine, link, parties)
     return Report.of(program, layers, parties, times)
 
 
@@ -50,18 +48,9 @@ def measured(
     if not remeasure:
         timings.load()
     if timings.overheads is None:
-        progress("this machine", 0, 1)
+        progress("timing this machine", 0, 1)
         timings.overheads = measured_overheads(timings.cores)
-        progress("this machine", 1, 1)
-    works = rehearsed(
-        program,
-        parties,
-        timings.works,
-        lambda done, total: progress("the network's instructions", done, total),
-    )
+        progress("timing this machine", 1, 1)
+    works = rehearsed(program, parties, timings.works, progress)
     timings.save()
     return timings.machine, works
-
-
-def _silent(_: str, __: int, ___: int) -> None:
-    """Progress that nobody wants to see."""

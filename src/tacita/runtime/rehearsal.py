@@ -14,7 +14,7 @@ enough, its instructions are passed over, and their results are memory that nobo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Barrier, BrokenBarrierError
@@ -28,10 +28,9 @@ from tacita.program.readings import Array
 from tacita.ring import kernels
 from tacita.ring.randomness import Stream, StreamKey, fresh_key
 from tacita.runtime.dealing import DealingOrder
+from tacita.runtime.progress import Progress, silent
 from tacita.runtime.store import Known, MaskStore
 from tacita.runtime.understudy import Understudy, in_turn
-
-Progress = Callable[[int, int], None]  # how many instructions are done, of how many
 
 PASSES = 5  # through the program
 ENOUGH = 0.1  # seconds spent on a fingerprint, after which it is known well enough
@@ -55,7 +54,7 @@ def rehearsed(
     known = {} if known is None else known
     if any(mark not in known for mark in marks):
         with ThreadPoolExecutor(1, "tacita rehearsal", initializer=kernels.pool_arrays) as thread:
-            rehearsal = Rehearsal(program, parties, marks, known, progress or _silent)
+            rehearsal = Rehearsal(program, parties, marks, known, progress or silent)
             known.update(thread.submit(rehearsal.timed).result())
     return [known[mark] for mark in marks]
 
@@ -160,7 +159,9 @@ class Rehearsal:
         self._samples.setdefault((what, mark), []).append(took)
         self._spent[mark] = self._spent.get(mark, 0.0) + took
         self._done += 1
-        self._progress(min(self._done, self._total), self._total)
+        self._progress(
+            "timing the network's instructions", min(self._done, self._total), self._total
+        )
 
     def _alone(self, skip: set[int]) -> None:
         self._understudy().play(skip, self._timing)
@@ -221,7 +222,3 @@ class Rehearsal:
             if instruction.concerns_dealer and number not in skip:
                 with self._timing("deal", number):
                     instruction.deal(DealingOrder(store, open_streams, number))
-
-
-def _silent(_: int, __: int) -> None:
-    """Progress that nobody wants to see."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from types import FrameType
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from tacita.errors import PrivateValueError, TacitaError, UnsupportedOperation
 
@@ -40,6 +42,13 @@ _INSTEAD = {
     "softmax": "argmax for a class, or softmax on the revealed scores",
     "log_softmax": "argmax for a class, or log_softmax on the revealed scores",
     "bernoulli_": "eval(), where dropout does nothing",
+    "bernoulli": "eval(), where dropout does nothing",
+    "dropout": "eval(), where dropout does nothing",
+    "native_dropout": "eval(), where dropout does nothing",
+    "rand": "an input for random numbers, which are drawn anew for each run",
+    "rand_like": "an input for random numbers, which are drawn anew for each run",
+    "randn": "an input for random numbers, which are drawn anew for each run",
+    "randn_like": "an input for random numbers, which are drawn anew for each run",
     "sort": "max, argmax or comparisons",
     "topk": "max and argmax",
     "embedding": "a product of one-hot rows with the table",
@@ -54,23 +63,64 @@ _INSTEAD = {
 }
 
 
+# In the table only so that they can say why there is no protocol for them.
+_REFUSED_ALWAYS = {"conv3d", "conv_transpose3d"}
+_ONLY_IN_TORCH = {"cat", "stack"}  # neither methods nor in torch.nn.functional
+_CALLED = {"_local_scalar_dense": "item", "_unique2": "unique", "nonzero_numpy": "nonzero"}
+
+
 def refuse(func: Any) -> TacitaError:
     """The error for an operation without an entry in the table."""
     name = str(func)
-    plain = name.removeprefix("aten.").split(".")[0]
     where = module_path()
     place = f" in module {where}" if where else ""
-    if plain in _NEED_VALUES:
-        return PrivateValueError(
-            f"{name}{place} needs to see private values; call get() first if whoever runs this "
-            "may see them"
-        )
-    stem = plain.rstrip("_") if not plain.startswith("_") else plain
-    instead = _INSTEAD.get(plain) or _INSTEAD.get(stem)
+    if needs_values(func):
+        return sees_values(f"{name}{place}")
+    instead = instead_of(func)
     advice = f"; use {instead}" if instead else "; call get() first, or rewrite it with + - * @, "
     if not instead:
         advice += "comparisons, relu, max and sums"
     return UnsupportedOperation(f"{name}{place} has no protocol for private tensors{advice}")
+
+
+def sees_values(what: str) -> PrivateValueError:
+    return PrivateValueError(
+        f"{what} needs to see private values; call get() first if whoever runs this may see them"
+    )
+
+
+def needs_values(func: Any) -> bool:
+    """Whether Python or a shape would show what an operation computes."""
+    return _packet(func) in _NEED_VALUES
+
+
+def instead_of(func: Any) -> str | None:
+    """What to use in place of an operation without a protocol, if anything is known."""
+    plain = _packet(func)
+    return _INSTEAD.get(plain) or _INSTEAD.get(user_name(func))
+
+
+def user_name(func: Any) -> str:
+    """What users call an operation: softmax for aten._softmax.default."""
+    plain = _packet(func)
+    return _CALLED.get(plain) or (plain if plain.startswith("__") else plain.strip("_"))
+
+
+def names_of(operations: Iterable[Any]) -> list[str]:
+    """The functions and methods of torch among operations, each once and by its public name."""
+    found = {_packet(each) for each in operations}
+    return sorted(
+        name
+        for name in found - _REFUSED_ALWAYS
+        if not name.startswith(("_", "native_"))
+        and not name.endswith(("_", "_with_indices"))
+        and (hasattr(torch.Tensor, name) or hasattr(F, name) or name in _ONLY_IN_TORCH)
+    )
+
+
+def _packet(func: Any) -> str:
+    """_softmax for aten._softmax.default."""
+    return str(func).removeprefix("aten.").split(".")[0]
 
 
 def module_path() -> str | None:

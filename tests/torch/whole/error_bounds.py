@@ -81,7 +81,8 @@ def output_errors(model, inputs, *, encoded):
     program = model.program
     values = run_plain(program, model.weights, model.encode(inputs))
     errors = {}
-    for wire in program.bound_wires:
+    bound = (*program.inputs, *program.weights, *program.constants)
+    for wire in (each.wire for each in bound):
         about = program.wires[wire]
         off = np.uint64(encoded and about.scale > 1)
         errors[wire] = np.full(about.shape, off)

@@ -88,6 +88,33 @@ def test_the_table_has_a_line_for_each_node(good):
     assert "linear" in text
 
 
+def test_where_all_is_well_it_says_so(good):
+    most = max(good.rows, key=lambda row: row.error)
+    last = str(good).splitlines()[-1]
+    assert last.startswith("No value leaves its bound")
+    assert last.endswith(f"{most.error:.2g}, at {most.place} ({most.operation}).")
+    assert "No value leaves" not in str(Explanation((ROW,), 2.0**-16))
+    assert Explanation((), 2.0**-16).conclusion() == []
+
+
+def test_operations_of_the_network_itself_have_names_of_their_own():
+    def forward(self, x):
+        return torch.relu(self.last(torch.relu(self.first(x))))
+
+    module = Function(forward, first=nn.Linear(6, 6), last=nn.Linear(6, 3))
+    model = export(module, X, samples=X)
+    places = [row.place for row in explain(model, X).rows]
+    assert places == ["first", "relu", "last", "relu_1"]
+    assert {"relu", "relu_1"} <= set(model.program.places)
+
+
+def test_they_are_told_from_modules_of_the_same_name():
+    module = Function(lambda self, x: self.relu(torch.relu(x) - 1), relu=nn.ReLU())
+    model = export(module, X, samples=X)
+    assert [row.place for row in explain(model, X).rows] == ["relu()", "sub", "relu"]
+    assert {"relu()", "relu"} <= set(model.program.places)
+
+
 ROW = Row("mul", "body.1", "mul", largest=2.0, error=0.5, bound=1.0, exceeded=3)
 
 
@@ -101,7 +128,7 @@ def test_warnings_name_the_module_and_what_to_do():
 
 
 def test_a_value_that_should_be_zero_drifts_by_its_error():
-    row = Row("sub", "", "sub", largest=0.0, error=0.25, bound=None, exceeded=0)
+    row = Row("sub", "sub", "sub", largest=0.0, error=0.25, bound=None, exceeded=0)
     assert row.relative == 0.25
     assert "sub" in str(Explanation((row,), 2.0**-16))
 

@@ -1,6 +1,7 @@
 """A network shared and called: its results, what it refuses, what it costs and what it leaves."""
 
 import gc
+from math import ceil, log2
 
 import pytest
 import torch
@@ -134,24 +135,63 @@ def test_wrong_inputs_are_refused_and_the_model_stays_usable(adder, share, group
     shared = share(adder)
     with pytest.raises(ShapeError, match="takes 2 inputs, not 1"):
         shared(A)
-    with pytest.raises(ShapeError, match=r"input inputs_1 has shape \(3, 3\)"):
+    with pytest.raises(ShapeError, match=r"input 'inputs_1' has shape \(3, 3\)"):
         shared(A, torch.zeros(3, 3))
-    with pytest.raises(ShapeError, match=r"input inputs_0 has shape \(3,\)"):
+    with pytest.raises(ShapeError, match=r"input 'inputs_0' has shape \(3,\)"):
         shared(private(A[0], group), B)
-    with pytest.raises(UsageError, match=r"inputs_1 has precision base 10, 3 digits.*base 2, 16"):
+    with pytest.raises(UsageError, match=r"'inputs_1' has precision base 10, 3 digits.*base 2, 16"):
         shared(A, private(B, group, Precision(10, 3)))
     integers = A.long().share(*group[0], crypto_provider=group[1])
-    with pytest.raises(UsageError, match="inputs_0 has precision None"):
+    with pytest.raises(UsageError, match="'inputs_0' has precision None"):
         shared(integers, B)
-    with pytest.raises(EncodingError, match="not finite"):
+    with pytest.raises(EncodingError, match=r"input 'inputs_1': .*not finite"):
         shared(A, B / 0)
     agree_with_preview(adder, shared(A, B), A, B)
+
+
+@pytest.mark.parametrize("given", [B.numpy(), B.tolist(), 3.0])
+def test_inputs_that_are_no_tensors_are_refused(adder, share, given):
+    says = f"input 'inputs_1' is a {type(given).__name__}: give a tensor"
+    for run in (share(adder), adder.preview):
+        with pytest.raises(UsageError, match=says):
+            run(A, given)
+
+
+def test_inputs_in_fixed_precision_keep_their_ring_elements(adder, share):
+    a, b = A.fix_precision(PRECISION), B.fix_precision(PRECISION)
+    agree_with_preview(adder, share(adder)(a, b), A, B)
+    fine = torch.full((2, 3), 2.0**20 + 2.0**-16, dtype=torch.float64)  # too fine for float32
+    big = fine.fix_precision(PRECISION)
+    assert (adder.encode([big, b])[0] == big._ring()).all()
+    product = adder.encode([a * a, b])[0]  # at another scale: a unit of truncation, or rounding
+    assert abs(product.view("int64") - (A * A * PRECISION.scale).long().numpy()).max() <= 1
+
+
+def test_inputs_of_another_fixed_precision_are_refused(adder, share):
+    for run in (share(adder), adder.preview):
+        with pytest.raises(UsageError, match=r"'inputs_1' has precision base 10, 3 digits"):
+            run(A, B.fix_precision())
+
+
+@pytest.mark.parametrize("precision", [16, "2^16", None])
+def test_the_precision_is_a_precision(module, x, precision):
+    with pytest.raises(UsageError, match="precision= is a Precision, as in"):
+        export(module, x, precision=precision)
+
+
+@pytest.mark.parametrize("runs", ["a", 1.5, True])
+def test_runs_are_counted_in_whole_numbers(adder, share, runs):
+    shared = share(adder)
+    with pytest.raises(UsageError, match=r"deal\(\) takes a number of runs, not"):
+        shared.deal(runs)
+    with pytest.raises(UsageError, match=r"prepare\(\) takes a number of runs, not"):
+        shared.prepare(runs)
 
 
 def test_inputs_of_another_session_are_refused(adder, share, group):
     shared = share(adder)
     elsewhere = B.fix_precision(PRECISION).share(*group[0])
-    with pytest.raises(HoldersError, match="inputs_1 is shared among"):
+    with pytest.raises(HoldersError, match="'inputs_1' is shared among"):
         shared(A, elsewhere)
 
 
@@ -325,7 +365,10 @@ def test_a_bound_that_does_not_hold_is_found(module, deploy, x, ahead):
     if ahead:
         shared.deal(2)
     scores = shared(x * 100)
-    with pytest.raises(BoundExceeded, match="relu: a value of the private tensor"):
+    # The first comparison comes after the first layer; its bound is told as the module knows it.
+    bound = max(abs(module[0](x / 100)).max().item(), 256 / PRECISION.scale)
+    told = f"{2.0 ** ceil(log2(bound)):.6g}"
+    with pytest.raises(BoundExceeded, match=rf"^1: relu: .* bound of {told}; export with more"):
         scores.get()
     with pytest.raises(BoundExceeded):
         (scores + 1).get()

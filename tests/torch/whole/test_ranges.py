@@ -70,7 +70,21 @@ def test_the_last_batch_is_filled_up_with_samples(network, count):
     assert observed(network, samples[:1] / 8.0, 1.0).largest["input"] <= 1.0
 
 
-@pytest.mark.parametrize("margin", [0.5, 0.0, -4.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.uint8, torch.int64])
+def test_samples_are_cast_to_what_the_network_takes(network, dtype):
+    samples = torch.tensor([[1, 2, 3], [4, 5, 60]])
+    assert observed(network, samples.to(dtype), 4.0) == observed(network, samples.float(), 4.0)
+
+
+@pytest.mark.parametrize(
+    ("samples", "kind"), [(np.zeros((2, 3)), "ndarray"), ([[1.0]], "list"), (3, "int")]
+)
+def test_samples_are_tensors(network, samples, kind):
+    with pytest.raises(UsageError, match=rf"samples= takes an ordinary tensor .* not a {kind}"):
+        observed(network, samples, 4.0)
+
+
+@pytest.mark.parametrize("margin", [0.5, 0.0, -4.0, float("nan"), float("inf"), "4", None])
 def test_a_margin_is_a_number_of_one_or_more(network, margin):
     with pytest.raises(UsageError, match="margin"):
         observed(network, torch.zeros(2, 3), margin)
@@ -78,7 +92,9 @@ def test_a_margin_is_a_number_of_one_or_more(network, margin):
 
 @pytest.mark.parametrize("shape", [(2, 4), (2,), (), (0, 3), (2, 3, 1)])
 def test_samples_of_another_shape_are_refused(network, shape):
-    with pytest.raises(ShapeError, match=r"samples for input have shape .* takes \(2, 3\)"):
+    with pytest.raises(
+        ShapeError, match=r"samples for input 'input' have shape .*\(any number, 3\)"
+    ):
         observed(network, torch.zeros(shape), 4.0)
 
 
@@ -109,7 +125,7 @@ def test_inputs_of_different_batch_sizes_cannot_be_sampled():
         observed(network, torch.rand(4), 4.0)
 
 
-@pytest.mark.parametrize("largest", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("largest", [0.0, -1.0, float("nan"), float("inf"), "4"])
 def test_the_largest_input_is_a_positive_number(module, largest):
     with pytest.raises(UsageError, match="largest= is a positive number"):
         export(module, torch.zeros(2, 3), largest=largest)

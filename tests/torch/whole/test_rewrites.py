@@ -101,8 +101,17 @@ def test_batch_norm_goes_into_the_layer_before_it(layers, x):
     assert sum(after.values()) == sum(before.values()) - 1
     assert after[NORM] == after["mul"] == after["add"] == 0
     used = [n.name for n in network.graph.nodes if n.name in network.parameters and n.users]
-    names = sorted(network.names[name] for name in used)
+    names = [network.names[name] for name in used]
     assert names == ["0.weight folded", "0.weight folded bias"]
+
+
+def test_what_is_folded_stands_in_the_order_of_the_layers():
+    layers = [nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2)]
+    network, _, _ = rewrite(with_batch_norm_folded, nn.Sequential(*layers), X)
+    computed = [network.names[n.name] for n in network.graph.nodes if "computed" in n.name]
+    assert computed == [
+        "0.weight folded", "0.weight folded bias", "2.weight folded", "2.weight folded bias"
+    ]  # fmt: skip
 
 
 ELSEWHERE = {
@@ -185,6 +194,16 @@ def test_pools_come_before_relu(pool):
     network, before, after = rewrite(with_pools_before_relu, nn.Sequential(nn.ReLU(), pool), X - 1)
     assert after == before
     assert order(network)[-1] == "relu"
+
+
+def test_relu_keeps_its_name_when_pools_come_before_it():
+    def forward(_, x):
+        return F.relu(F.max_pool2d(F.relu(F.max_pool2d(F.relu(x), 2)), 3))
+
+    network, _, _ = rewrite(with_pools_before_relu, Function(forward), X)
+    names = [node.name for node in network.graph.nodes if node.op == "call_function"]
+    relus = [name for name in names if name.startswith("relu")]
+    assert relus == ["relu", "relu_1", "relu_2"]
 
 
 PINNED = {

@@ -103,9 +103,9 @@ def test_what_cannot_be_dealt_or_prepared(model, deploy, x):
 def test_progress_is_reported_for_every_piece(model, deploy):
     shared = deploy(model)
     seen = []
-    shared.deal(2, progress=lambda done, text: seen.append((done, text)))
+    shared.deal(2, progress=lambda *told: seen.append(told))
     pieces = sum(1 for each in model.program.instructions if each.cost().dealt_bytes)
-    assert seen == [(run, f"{n}/{pieces}") for run in range(2) for n in range(1, pieces + 1)]
+    assert seen == [("dealing ahead", done, 2 * pieces) for done in range(1, 2 * pieces + 1)]
 
 
 def test_a_stock_without_a_folder_goes_with_its_model(model, deploy, x):

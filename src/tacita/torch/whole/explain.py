@@ -20,7 +20,7 @@ from tacita.program.program import Program
 from tacita.protocols import Reshape, WithinBound
 from tacita.ring.fixed_point import decode, signed
 from tacita.runtime.plain import run_plain
-from tacita.torch.whole.graph import place_of
+from tacita.torch.whole.graph import places
 from tacita.torch.whole.model import Model
 from tacita.torch.whole.ranges import run
 
@@ -31,6 +31,7 @@ DRIFT = 0.01  # of a node's largest value: an error that may change what a netwo
 class Row:
     """One node of the graph.
 
+    place: its module, or its own name where it is in none, as reports have it.
     largest: the largest float value in size. error: the largest difference, in reals.
     bound: what the program relies on, in reals, or None. exceeded: how many values leave it.
     """
@@ -69,15 +70,26 @@ class Explanation:
     def warnings(self) -> Iterator[str]:
         if (row := self.first_exceeded) is not None:
             yield (
-                f"{row.exceeded} values of {row.name} ({row.place or row.operation}) leave the "
+                f"{row.exceeded} values of {row.place} ({row.operation}) leave the "
                 f"bound of {row.bound:g}: comparisons on them may be wrong. Export with more "
                 "samples or a larger margin."
             )
         if (row := self.first_drift) is not None:
             yield (
-                f"{row.name} ({row.place or row.operation}) is the first to drift: an error of "
+                f"{row.place} ({row.operation}) is the first to drift: an error of "
                 f"{row.error:.2g} on values up to {row.largest:.2g}. Export with a finer precision."
             )
+
+    def conclusion(self) -> list[str]:
+        """The warnings; a line that says so where there is none to give."""
+        warnings = list(self.warnings())
+        if warnings or not self.rows:
+            return warnings
+        row = max(self.rows, key=lambda row: row.error)
+        return [
+            "No value leaves its bound, and no layer drifts; the largest error is "
+            f"{row.error:.2g}, at {row.place} ({row.operation})."
+        ]
 
     def table(self) -> Table:
         """For rich's console."""
@@ -87,7 +99,7 @@ class Explanation:
         for row in self.rows:
             style = "red" if row.exceeded else "yellow" if row.relative > DRIFT else None
             table.add_row(
-                row.place or row.name,
+                row.place,
                 row.operation,
                 f"{row.largest:.3g}",
                 "-" if row.bound is None else f"{row.bound:.3g}",
@@ -100,7 +112,7 @@ class Explanation:
     def __str__(self) -> str:
         text = StringIO()
         Console(file=text, width=110).print(self.table())
-        return "\n".join([text.getvalue().rstrip(), *self.warnings()])
+        return "\n".join([text.getvalue().rstrip(), *self.conclusion()])
 
 
 def without_checks(program: Program) -> Program:
@@ -123,6 +135,7 @@ def explain(model: Model, *inputs: torch.Tensor) -> Explanation:
     values = run_plain(without_checks(model.program), model.weights, model.encode(inputs))
     floats = run(model.network, inputs)
     rows = []
+    place = places(model.network.graph)
     for node in model.network.graph.nodes:
         wire = model.nodes.get(node.name)
         if node.op != "call_function" or wire not in values:
@@ -137,7 +150,7 @@ def explain(model: Model, *inputs: torch.Tensor) -> Explanation:
         rows.append(
             Row(
                 name=node.name,
-                place=place_of(node),
+                place=place[node],
                 operation=str(node.target).removeprefix("aten.").split(".")[0],
                 largest=float(np.max(np.abs(true), initial=0.0)),
                 error=float(np.max(error, initial=0.0)),

@@ -5,26 +5,50 @@ What the graph computes from parameters alone, its owner computes in the clear; 
 
 from __future__ import annotations
 
+import logging
 import operator
+import os
+import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
+from io import StringIO
+from textwrap import fill
 from typing import Any
 
 import torch
 from torch import fx, nn
 from torch._decomp import core_aten_decompositions
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+)
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.utils import _pytree as pytree
 
 from tacita.errors import UnsupportedOperation, UsageError
 from tacita.torch.aten import TABLE
+from tacita.torch.fixed_precision_tensor import FixedPrecisionTensor
+from tacita.torch.ring_tensor import RingTensor
+from tacita.torch.unsupported import instead_of, names_of, needs_values, sees_values, user_name
 
 DECOMPOSITIONS = 3  # times that operations are taken apart before we give up
 BATCH_NORM = {torch.ops.aten._native_batch_norm_legit_no_training.default}  # see rewrites.py
 # What torch.export adds to have dtypes verified; there is nothing to verify with static ones.
 ASSERTIONS = {torch.ops.aten._assert_tensor_metadata.default}
+# How torch says that a module's Python asks for values that a graph has none of.
+DATA_DEPENDENT = (
+    GuardOnDataDependentSymNode,
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+)
+_TORCH = os.path.join(os.path.dirname(torch.__file__), "")
+_LINE = 88  # columns of what is listed in errors
 
 
 @dataclass
@@ -52,9 +76,6 @@ class Network:
         fx.map_arg(output.args, found.append)
         return found
 
-    def is_parameter(self, value: object) -> bool:
-        return isinstance(value, fx.Node) and value.name in self.parameters
-
     def is_secret(self, node: fx.Node) -> bool:
         """Is this a weight, or a parameter computed from one? Integers and booleans that the module
         holds as they are (positions, masks, counts) are part of the program, and public."""
@@ -71,19 +92,34 @@ class Network:
 def traced(module: nn.Module, example: Sequence[torch.Tensor]) -> Network:
     """The graph of a module in eval mode, for inputs of the example's shapes.
 
-    Raises UsageError for a module in training mode, that changes its state, whose control flow
-    depends on values, or that returns what no input has a part in; and UnsupportedOperation,
-    naming all of them and where they are, for operations without a protocol.
+    Operations without a protocol may be in it: see `without_protocol`.
+
+    Raises UsageError for a module in training mode, in fixed precision already, that raises an
+    error itself, that changes its state, whose control flow depends on values, or that returns
+    what no input has a part in; PrivateValueError where it makes a number of what is private.
     """
+    require_float(module)
     require_eval(module)
-    network = _network(_exported(module, tuple(example)))
-    require_supported(network)
-    return network
+    return _network(_exported(module, tuple(example)))
+
+
+def require_float(module: nn.Module) -> None:
+    if not isinstance(module, nn.Module):
+        raise UsageError(f"export takes an nn.Module, not a {type(module).__name__}")
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if isinstance(tensor, RingTensor):
+            fixed = isinstance(tensor, FixedPrecisionTensor)
+            kind, undo = (
+                ("in fixed precision", "float_precision()") if fixed else ("shared", "decrypt()")
+            )
+            raise UsageError(
+                f"the module is {kind} already ({name}), rounded to the precision it was given: "
+                f"export the float module, precision= is export's; {undo} undoes it, but for the "
+                "rounding"
+            )
 
 
 def require_eval(module: nn.Module) -> None:
-    if not isinstance(module, nn.Module):
-        raise UsageError(f"export takes an nn.Module, not a {type(module).__name__}")
     training = [name or type(module).__name__ for name, m in module.named_modules() if m.training]
     if training:
         shown = ", ".join(training[:3]) + (", …" if len(training) > 3 else "")
@@ -95,23 +131,68 @@ def require_eval(module: nn.Module) -> None:
 
 def _exported(module: nn.Module, example: tuple[torch.Tensor, ...]) -> ExportedProgram:
     for index, each in enumerate(example):
-        if not isinstance(each, torch.Tensor):
+        if not isinstance(each, torch.Tensor) or isinstance(each, RingTensor):
             raise UsageError(
-                f"example input {index} is a {type(each).__name__}: give a tensor of the shape "
-                "that queries will have"
+                f"example input {index} is a {type(each).__name__}: give an ordinary tensor of "
+                "the shape that queries will have"
             )
+    name = type(module).__name__
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings(), _torch_quiet():
             warnings.simplefilter("ignore")
             exported: ExportedProgram = torch.export.export(module, example)
             return _taken_apart(exported.run_decompositions({}))
     except Exception as error:
-        first = str(error).strip().splitlines() or [type(error).__name__]
+        first = (str(error).strip().splitlines() or ["no more is known"])[0].rstrip(".")
+        if _data_dependent(error):
+            raise UsageError(
+                f"torch.export cannot make one graph of {name}: {first}. Control flow that "
+                "depends on values, and shapes or numbers that do, have no fixed program: use "
+                "torch.where or move them outside the module"
+            ) from error
+        shapes = ", ".join(str(tuple(each.shape)) for each in example) or "none"
         raise UsageError(
-            f"torch.export cannot make one graph of {type(module).__name__}: {first[0]}. Control "
-            "flow that depends on values, and shapes that do, have no fixed program: use "
-            "torch.where or move them outside the module"
+            f"{name} itself fails for example inputs of shapes {shapes}: "
+            f"{type(error).__name__}: {first}"
         ) from error
+
+
+def _data_dependent(error: BaseException) -> bool:
+    # Of torch._dynamo no more than the name: to import it takes seconds.
+    told = type(error).__module__ == "torch._dynamo.exc" and "data-dependent" in str(error).lower()
+    return told or isinstance(error, DATA_DEPENDENT)
+
+
+@contextmanager
+def _torch_quiet() -> Iterator[None]:
+    """Holds back what torch.export logs and writes to stderr, such as whole graphs: an error that
+    it raises is told in one line, and without one it may be of interest.
+    """
+    thread = threading.get_ident()
+    held: list[tuple[logging.Handler, logging.LogRecord]] = []
+
+    def holding(handler: logging.Handler) -> Any:
+        def hold(record: logging.LogRecord) -> bool:
+            ours = record.thread == thread
+            held.extend([(handler, record)] if ours else [])
+            return not ours
+
+        return hold
+
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "torch"]
+    handlers = {each for name in names for each in logging.getLogger(name).handlers}
+    filters = [(each, holding(each)) for each in (*handlers, *logging.root.handlers)]
+    for handler, hold in filters:
+        handler.addFilter(hold)
+    try:
+        with redirect_stderr(StringIO()) as said:
+            yield
+    finally:
+        for handler, hold in filters:
+            handler.removeFilter(hold)
+    sys.stderr.write(said.getvalue())
+    for handler, record in held:
+        handler.handle(record)
 
 
 def _taken_apart(exported: ExportedProgram) -> ExportedProgram:
@@ -146,6 +227,7 @@ def _network(exported: ExportedProgram) -> Network:
                 f"the module changes {what} ({spec.target}) when it runs: it has no fixed program; "
                 "call eval(), or return what it is to change"
             )
+    _require_no_numbers(network)
     for node in list(exported.graph.nodes):
         if node.target in ASSERTIONS:
             exported.graph.erase_node(node)
@@ -157,6 +239,14 @@ def _network(exported: ExportedProgram) -> Network:
             )
     _require_results(network)
     return network
+
+
+def _require_no_numbers(network: Network) -> None:
+    """item() and the like on what depends on inputs; with it also go shapes that follow from it."""
+    private = depends_on_inputs(network)
+    for node in network.graph.nodes:
+        if node in private and node.op == "call_function" and needs_values(node.target):
+            raise sees_values(f"{user_name(node.target)}{_where(node)}")
 
 
 def _require_results(network: Network) -> None:
@@ -211,18 +301,28 @@ def depends_on_inputs(network: Network) -> set[fx.Node]:
     return found
 
 
-def require_supported(network: Network) -> None:
+def without_protocol(network: Network) -> dict[fx.Node, str]:
+    """The nodes that no entry of the table and no rewrite is for, and what to use instead."""
     private = depends_on_inputs(network)
     missing = [n for n in network.graph.nodes if not supported(n, private)]
-    if missing:
-        lines = [f"  {n.target}{_where(n)}" for n in missing]
-        listed = sorted({str(op).removeprefix("aten.").split(".")[0] for op in TABLE})
-        raise UnsupportedOperation(
-            "operations without a protocol:\n"
-            + "\n".join(lines)
-            + "\nThere is one for: "
-            + ", ".join(listed)
-        )
+    advice = {node: instead_of(node.target) for node in missing}
+    return {node: f"use {instead}" if instead else "" for node, instead in advice.items()}
+
+
+def refused(nodes: Mapping[fx.Node, str]) -> UnsupportedOperation:
+    """One error for all nodes of a network that have no protocol, given what to say of each.
+
+    The same about the same place is said once, and how often.
+    """
+    lines = Counter(
+        f"  {user_name(node.target)}{_where(node)}" + (f": {advice}" if advice else "")
+        for node, advice in nodes.items()
+    )
+    said = [line + (f" ({count} times)" if count > 1 else "") for line, count in lines.items()]
+    if not all(node.target in TABLE for node in nodes):
+        there_is = ", ".join(names_of(TABLE))
+        said.append(fill(f"There is one for: {there_is}", _LINE, break_on_hyphens=False))
+    return UnsupportedOperation("\n".join(["operations without a protocol:", *said]))
 
 
 def place_of(node: fx.Node) -> str:
@@ -234,19 +334,40 @@ def place_of(node: fx.Node) -> str:
     return path
 
 
+def places(graph: fx.Graph) -> dict[fx.Node, str]:
+    """What the layer is called that each operation belongs to: the path of its module; its own name
+    where the network itself does it, with () if there is a module of that name.
+    """
+    found = {node: place_of(node) for node in graph.nodes if node.op == "call_function"}
+    modules = set(found.values())
+    return {
+        node: path or (f"{node.name}()" if node.name in modules else node.name)
+        for node, path in found.items()
+    }
+
+
 def _where(node: fx.Node) -> str:
-    """— in layer1.0 (net.py, line 12)."""
+    """— in module layer1.0 (net.py, line 12), or (Sigmoid) where no line is the user's own."""
     place = place_of(node)
+    line = _source_line(node.meta.get("stack_trace") or "") or _class_of(node)
     text = f" — in module {place}" if place else ""
-    line = _source_line(node.meta.get("stack_trace") or "")
     return f"{text} ({line})" if line else text
+
+
+def _class_of(node: fx.Node) -> str:
+    """The class of the module that an operation comes from."""
+    stack = node.meta.get("nn_module_stack")
+    if not stack:
+        return ""
+    kind = list(stack.values())[-1][1]
+    return str(kind if isinstance(kind, str) else kind.__name__).rsplit(".", 1)[-1]
 
 
 def _source_line(trace: str) -> str:
     """The innermost line of a stack trace that is the user's own, not torch's."""
     lines = [line.strip() for line in trace.splitlines() if line.strip().startswith("File ")]
-    own = [line for line in lines if "/torch/nn/" not in line.replace("\\", "/")]
-    if not (own or lines):
+    own = [line for line in lines if _TORCH not in line]
+    if not own:
         return ""
-    file, number, *_ = (own or lines)[-1].removeprefix("File ").split(", ")
+    file, number, *_ = own[-1].removeprefix("File ").split(", ")
     return f"{file.strip(chr(34))}, {number}"

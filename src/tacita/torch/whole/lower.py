@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from torch import fx
@@ -13,14 +15,15 @@ from torch import fx
 from tacita.compiler.passes import optimised
 from tacita.compiler.recorder import Recorder
 from tacita.compiler.validation import validate
-from tacita.errors import TacitaError, UsageError
+from tacita.errors import TacitaError, UnsupportedOperation, UsageError
 from tacita.program.builder import Handle
 from tacita.program.program import Program
+from tacita.protocols import WithinBound
 from tacita.ring.fixed_point import LARGEST, Array, Precision, signed
 from tacita.torch.aten import TABLE
 from tacita.torch.encoding import fixed_point_of, integers_of, is_integer
 from tacita.torch.lowering import Lowering
-from tacita.torch.whole.graph import Network, depends_on_inputs, place_of
+from tacita.torch.whole.graph import Network, depends_on_inputs, place_of, places, refused
 from tacita.torch.whole.ranges import Ranges
 from tacita.torch.whole.rewrites import CONVOLUTIONS, LINEAR
 
@@ -47,12 +50,18 @@ def lowered(
     *,
     public_weights: bool = False,
     checked: bool = False,
+    missing: Mapping[fx.Node, str] | None = None,
 ) -> Lowered:
     """The program of a network at a precision, with the bounds that are known.
 
     public_weights: the weights become constants of the program, which every role sees.
+    missing: nodes that are known to have no protocol, with advice; see graph.without_protocol.
+
+    Raises UnsupportedOperation for those and for all that refuse what they are given, at once.
     """
-    return _Lowerer(network, precision, ranges, public_weights, checked).lowered()
+    lowerer = _Lowerer(network, precision, ranges, public_weights, checked)
+    lowerer.refused.update(missing or {})
+    return lowerer.lowered()
 
 
 class _Lowerer:
@@ -74,24 +83,39 @@ class _Lowerer:
         self._weights: list[Array] = []
         self._encoded: dict[str, Array] = {}
         self._public: list[str] = []
+        self.refused: dict[fx.Node, str] = {}  # what has no protocol, and why or what instead
 
     def lowered(self) -> Lowered:
+        try:
+            outputs = self._outputs()
+        except Exception:
+            if not self.refused:
+                raise
+            # What goes wrong after a refusal may do so for a stand-in's sake.
+        if self.refused:
+            order = {node: place for place, node in enumerate(self._network.graph.nodes)}
+            known = sorted(self.refused, key=lambda node: order.get(node, -1))
+            raise refused({node: self.refused[node] for node in known})
+        program = optimised(_with_checks_placed(self._recorder.program(outputs, self._precision)))
+        validate(program)
+        return Lowered(program, self._weights, self._wires(), tuple(self._public))
+
+    def _outputs(self) -> list[tuple[str, Handle]]:
+        """Every node lowered, in order; what the network returns, by name."""
         private = depends_on_inputs(self._network)
+        place = places(self._network.graph)
         for node in self._network.graph.nodes:
             if node.op == "placeholder":
                 self._values[node] = self._placeholder(node)
             elif node.op == "call_function":
-                self._recorder.place = place_of(node)
+                self._recorder.place = place[node]
                 with located(node):
-                    self._values[node] = self._call(node, private=node in private)
+                    self._values[node] = self._called(node, private=node in private)
         results = self._network.results
-        outputs = [
+        return [
             (f"output {index}" if len(results) > 1 else "output", self._output(node))
             for index, node in enumerate(results)
         ]
-        program = optimised(self._recorder.program(outputs, self._precision))
-        validate(program)
-        return Lowered(program, self._weights, self._wires(), tuple(self._public))
 
     def _placeholder(self, node: fx.Node) -> Any:
         value = self._network.value(node)
@@ -118,11 +142,29 @@ class _Lowerer:
         example = node.meta["val"]
         if not example.is_floating_point():
             raise UsageError(
-                f"input {node.name} is of dtype {example.dtype}: whole networks take fixed-point "
+                f"input '{node.name}' is of dtype {example.dtype}: whole networks take fixed-point "
                 "inputs; give floats"
             )
         bound = self._bound(node, self._low.scale)
         return self._recorder.input(node.name, tuple(example.shape), self._low.scale, bound)
+
+    def _called(self, node: fx.Node, *, private: bool) -> Any:
+        """A node's result, or where it has no protocol a stand-in, to find what else has none."""
+        if node not in self.refused:
+            try:
+                return self._call(node, private=private)
+            except UnsupportedOperation as error:
+                self.refused[node] = str(error)
+        return fx.node.map_aggregate(node.meta.get("val"), self._stand_in)
+
+    def _stand_in(self, example: Any) -> Any:
+        """A wire that nothing computes, in the place of a tensor."""
+        if not isinstance(example, torch.Tensor):
+            return example
+        scale = self._low.scale if example.is_floating_point() else 1
+        bit = example.dtype is torch.bool
+        wire = self._recorder.new_wire(tuple(example.shape), scale, 1 if bit else None, bit=bit)
+        return Handle(self._recorder, wire)
 
     def _call(self, node: fx.Node, *, private: bool) -> Any:
         def known(each: fx.Node) -> Any:
@@ -209,6 +251,22 @@ class _Lowerer:
             for node, value in self._values.items()
             if isinstance(value, Handle)
         }
+
+
+def _with_checks_placed(program: Program) -> Program:
+    """Checks of bounds say in which layer they are, and the bound in reals."""
+
+    def placed(check: WithinBound, place: str) -> WithinBound:
+        what = f"{place}: {check.what}" if place else check.what
+        return msgspec.structs.replace(check, what=what, scale=program.wires[check.x].scale)
+
+    both = zip(program.instructions, program.places, strict=True)
+    return replace(
+        program,
+        instructions=tuple(
+            placed(each, place) if isinstance(each, WithinBound) else each for each, place in both
+        ),
+    )
 
 
 def _holds_handle(value: Any) -> bool:

@@ -16,9 +16,9 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from tacita.compiler import archive
-from tacita.compiler.prediction import network_named
+from tacita.compiler.prediction import link_named
 from tacita.compiler.report import Report
-from tacita.errors import HoldersError, MissingDealerError, ShapeError, UsageError
+from tacita.errors import EncodingError, HoldersError, MissingDealerError, ShapeError, UsageError
 from tacita.program.builder import Handle
 from tacita.program.cost import Cost
 from tacita.program.program import Program
@@ -26,16 +26,19 @@ from tacita.program.schedule import cost_of
 from tacita.ring.fixed_point import Array, Precision
 from tacita.runtime.forecast import forecast
 from tacita.runtime.plain import run_plain
+from tacita.runtime.progress import Progress
 from tacita.runtime.session import Session
 from tacita.runtime.worker import VirtualWorker
 from tacita.torch.encoding import fixed_point_of, reals_from
+from tacita.torch.fixed_precision_tensor import FixedPrecisionTensor
 from tacita.torch.lowering import Lowering
 from tacita.torch.lowering.scales import descaled, divisible
 from tacita.torch.private_tensor import PrivateTensor
+from tacita.torch.ring_tensor import RingTensor
 from tacita.torch.sharing import open_session
-from tacita.torch.whole.graph import Network, traced
+from tacita.torch.whole.graph import Network, traced, without_protocol
 from tacita.torch.whole.lower import Lowered, lowered
-from tacita.torch.whole.progress import Progress, shown
+from tacita.torch.whole.progress import shown
 from tacita.torch.whole.ranges import Ranges, observed, rounded_up
 from tacita.torch.whole.rewrites import rewritten
 
@@ -69,10 +72,19 @@ def export(
     operations without a protocol (all at once, with their places), EncodingError for weights that
     have no fixed-point form.
     """
-    if largest is not None and not 0 < largest < float("inf"):
-        raise UsageError(f"largest= is a positive number, not {largest}")
-    network = rewritten(traced(module, example))
+    if not isinstance(precision, Precision):
+        raise UsageError(
+            f"precision= is a Precision, as in Precision(base=2, digits=16), not {precision!r}"
+        )
+    number = isinstance(largest, int | float)
+    if largest is not None and not (number and 0 < largest < float("inf")):
+        raise UsageError(f"largest= is a positive number, not {largest!r}")
+    network = traced(module, example)
+    missing = without_protocol(network)
+    network = rewritten(network)
     ranges = Ranges({})
+    if missing:  # all that is wrong is told before samples are run
+        lowered(network, precision, ranges, public_weights=public_weights, missing=missing)
     if samples is not None:
         ranges = observed(network, samples, margin)
     if largest is not None:
@@ -113,7 +125,7 @@ class Model:
 
         network: "local", "lan", "wan", or a round trip and a bandwidth, as in "20ms,100Mbit/s".
         """
-        return forecast(self.program, network_named(network), parties)
+        return forecast(self.program, link_named(network), parties)
 
     def preview(self, *inputs: torch.Tensor) -> Any:
         """What the parties would compute, in the clear: for the owner, to judge the precision."""
@@ -126,8 +138,11 @@ class Model:
 
     def encode(self, inputs: Sequence[torch.Tensor]) -> list[Array]:
         """Inputs in fixed point; errors name the input that does not fit."""
-        require_shapes(self.program, [tuple(each.shape) for each in inputs])
-        return [fixed_point_of(each, self.precision) for each in inputs]
+        require_shapes(self.program, inputs)
+        return [
+            encoded(each, self.precision, port.name)
+            for each, port in zip(inputs, self.program.inputs, strict=True)
+        ]
 
     def share(
         self,
@@ -154,16 +169,44 @@ class Model:
         return SharedModel(self, session)
 
 
-def require_shapes(program: Program, shapes: Sequence[tuple[int, ...]]) -> None:
+def require_shapes(program: Program, inputs: Sequence[torch.Tensor]) -> None:
     wanted = [(port.name, program.wires[port.wire].shape) for port in program.inputs]
-    if len(shapes) != len(wanted):
-        raise ShapeError(f"the model takes {len(wanted)} inputs, not {len(shapes)}")
-    for (name, shape), given in zip(wanted, shapes, strict=True):
-        if given != shape:
+    if len(inputs) != len(wanted):
+        raise ShapeError(f"the model takes {len(wanted)} inputs, not {len(inputs)}")
+    for (name, shape), given in zip(wanted, inputs, strict=True):
+        if not isinstance(given, torch.Tensor):
+            raise UsageError(f"input '{name}' is a {type(given).__name__}: give a tensor")
+        if tuple(given.shape) != shape:
             raise ShapeError(
-                f"input {name} has shape {given}, and the model was exported for {shape}: export "
-                "it for this shape, or fill the batch up"
+                f"input '{name}' has shape {tuple(given.shape)}, and the model was exported for "
+                f"{shape}: export it for this shape, or fill the batch up"
             )
+
+
+def encoded(tensor: torch.Tensor, precision: Precision, name: str) -> Array:
+    """An input as ring elements; one in fixed precision keeps those that it has."""
+    try:
+        if not isinstance(tensor, FixedPrecisionTensor):
+            return fixed_point_of(tensor, precision)
+        require_precision(tensor, precision, name)
+        if tensor._handle.wire.scale != precision.scale:  # a product, or a comparison's result
+            return fixed_point_of(tensor.float_precision(), precision)
+        return tensor._ring()
+    except EncodingError as error:
+        raise EncodingError(f"input '{name}': {error}") from None
+
+
+def require_precision(tensor: RingTensor, precision: Precision, name: str) -> None:
+    if tensor.precision != precision:
+        raise UsageError(
+            f"input '{name}' has precision {tensor.precision}, the model {precision}: encode it "
+            "with fix_precision(model.precision)"
+        )
+
+
+def require_number(runs: object, what: str) -> None:
+    if not isinstance(runs, int) or isinstance(runs, bool):
+        raise UsageError(f"{what} takes a number of runs, not {runs!r}")
 
 
 class SharedModel:
@@ -224,14 +267,14 @@ class SharedModel:
             return self._prepared.popleft() if self._prepared else b""
 
     def _handles(self, inputs: Sequence[torch.Tensor]) -> list[Handle]:
-        require_shapes(self.program, [tuple(each.shape) for each in inputs])
+        require_shapes(self.program, inputs)
         handles = []
         for port, given in zip(self.program.inputs, inputs, strict=True):
             wire = self.program.wires[port.wire]
             if isinstance(given, PrivateTensor):
                 handles.append(self._own(given, port.name))
             else:
-                values = fixed_point_of(given, self.precision)
+                values = encoded(given, self.precision, port.name)
                 handles.append(self.session.input(values, wire.shape, wire.scale, wire.bound))
         return handles
 
@@ -239,15 +282,11 @@ class SharedModel:
         handle = tensor._handle
         if handle.builder is not self.session:
             raise HoldersError(
-                f"input {name} is shared among {list(tensor.holders)}, the model among "
+                f"input '{name}' is shared among {list(tensor.holders)}, the model among "
                 f"{list(self.session.holders)}, or in another session: share both with the same "
                 "workers"
             )
-        if tensor.precision != self.precision:
-            raise UsageError(
-                f"input {name} has precision {tensor.precision}, the model {self.precision}: "
-                "encode it with fix_precision(model.precision)"
-            )
+        require_precision(tensor, self.precision, name)
         if handle.wire.scale != self.precision.scale:
             handle, divisor = divisible(self._lowering, handle)
             if divisor > 1:
@@ -266,9 +305,10 @@ class SharedModel:
         """Has the dealer deal for so many runs ahead, into files: one for each party and run.
 
         folder: where; without one a temporary folder, which goes with this model.
-        progress: called with the number of runs dealt and how far the next is, as "3/40"; without
-        it there is a bar, on a terminal.
+        progress: called with what is done, how many pieces of it already, and of how many; without
+            it there is a bar, on a terminal.
         """
+        require_number(runs, "deal()")
         if runs < 1:
             raise UsageError(f"deal for 1 run or more, not {runs}")
         if folder is None:
@@ -276,8 +316,15 @@ class SharedModel:
                 self._folder = TemporaryDirectory(prefix="tacita-stock-")
             folder = self._folder.name
         place = str(Path(folder).absolute())
-        with shown("dealing ahead", runs) as bar:
-            batches = self.session.deal_ahead(self._number, runs, place, progress or bar)
+        with shown() as bar:
+            tell = progress or bar
+
+            def heard(dealt: int, text: str) -> None:
+                """So many batches are dealt, and the next is as far as "3/40"."""
+                done, pieces = map(int, text.split("/"))
+                tell("dealing ahead", dealt * pieces + done, runs * pieces)
+
+            batches = self.session.deal_ahead(self._number, runs, place, heard)
         self._waiting.extend((batch, place) for batch in batches)
 
     def prepare(self, runs: int | None = None) -> None:
@@ -285,6 +332,8 @@ class SharedModel:
 
         runs: how many, or as many as were dealt. Prepared batches are kept in memory.
         """
+        if runs is not None:
+            require_number(runs, "prepare()")
         with self._taking:
             self._prepare(len(self._waiting) if runs is None else runs)
 

@@ -1,34 +1,31 @@
-"""Progress of long work, for whoever looks on: a bar on a terminal, silence elsewhere."""
+"""Progress of long work as bars on a terminal, and silence elsewhere."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import Progress as Bars
-from rich.progress import SpinnerColumn, TimeElapsedColumn
+from rich.progress import SpinnerColumn, TaskID, TimeElapsedColumn
 
-Progress = Callable[[int, str], None]  # how many are done, and how far the next is, as "3/40"
-
-
-def silent(_: int, __: str) -> None:
-    """Progress that nobody wants to see."""
+from tacita.runtime.progress import Progress, silent
 
 
 @contextmanager
-def shown(title: str, count: int) -> Iterator[Progress]:
-    """A progress bar over `count` pieces of work, if stderr is a terminal."""
+def shown() -> Iterator[Progress]:
+    """A bar for each kind of work that is told of, if stderr is a terminal."""
     if not sys.stderr.isatty():
         yield silent
         return
     columns = (SpinnerColumn(), *Bars.get_default_columns(), TimeElapsedColumn())
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(title, total=count)
+        tasks: dict[str, TaskID] = {}
 
-        def show(done: int, text: str) -> None:
-            part, _, whole = text.partition("/")
-            bars.update(task, completed=done + int(part) / max(int(whole), 1))
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what)
+            bars.update(tasks[what], completed=done, total=total)
 
         yield show

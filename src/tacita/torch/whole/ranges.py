@@ -17,6 +17,7 @@ import torch
 from torch import fx
 
 from tacita.errors import EncodingError, ShapeError, UsageError
+from tacita.torch.ring_tensor import RingTensor
 from tacita.torch.whole.graph import Network
 
 
@@ -61,14 +62,17 @@ def observed(
     samples: for each input a tensor whose first dimension counts samples; they are taken in
     batches of the size that the network was exported for.
     """
-    if not isfinite(margin) or margin < 1:
-        raise UsageError(f"the margin of a calibration is 1 or more, not {margin}")
-    tensors = (samples,) if isinstance(samples, torch.Tensor) else tuple(samples)
+    if not isinstance(margin, int | float) or not isfinite(margin) or margin < 1:
+        raise UsageError(f"margin= of a calibration is a number of 1 or more, not {margin!r}")
+    tensors = _tensors(samples)
     if len(tensors) != len(network.inputs):
         raise UsageError(
             f"calibration takes samples for {len(network.inputs)} inputs, not {len(tensors)}"
         )
     batch, count = _sizes(network, tensors)
+    # Samples may be bytes or doubles; the network's arithmetic is that of its example.
+    dtypes = [node.meta["val"].dtype for node in network.inputs]
+    tensors = tuple(t.to(dtype) for t, dtype in zip(tensors, dtypes, strict=True))
     largest: dict[str, float] = {}
     for start in range(0, count, batch):
         # The last batch is filled up with samples seen before.
@@ -82,6 +86,16 @@ def observed(
     return Ranges({name: rounded_up(top * margin) for name, top in largest.items()})
 
 
+def _tensors(samples: object) -> tuple[torch.Tensor, ...]:
+    several = samples if isinstance(samples, list | tuple) else (samples,)
+    for each in several:
+        if not isinstance(each, torch.Tensor) or isinstance(each, RingTensor):
+            raise UsageError(
+                f"samples= takes an ordinary tensor for each input, not a {type(each).__name__}"
+            )
+    return tuple(several)
+
+
 def _sizes(network: Network, samples: Sequence[torch.Tensor]) -> tuple[int, int]:
     """How many samples a batch has, and how many there are; the same for all inputs."""
     found = set()
@@ -89,12 +103,13 @@ def _sizes(network: Network, samples: Sequence[torch.Tensor]) -> tuple[int, int]
         shape, given = tuple(node.meta["val"].shape), tuple(tensor.shape)
         if not shape or not shape[0]:
             raise UsageError(
-                f"input {node.name} of shape {shape} has no batch to fill with samples: state how "
-                "large inputs get with largest= instead"
+                f"input '{node.name}' of shape {shape} has no batch to fill with samples: state "
+                "how large inputs get with largest= instead"
             )
         if not given or given[1:] != shape[1:] or not given[0]:
             raise ShapeError(
-                f"calibration samples for {node.name} have shape {given}; the network takes {shape}"
+                f"calibration samples for input '{node.name}' have shape {given}; they take "
+                f"({', '.join(['any number', *map(str, shape[1:])])})"
             )
         found.add((shape[0], given[0]))
     if len(found) > 1:

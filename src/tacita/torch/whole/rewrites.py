@@ -7,7 +7,6 @@ private work. They rely on nothing but the graph, and each can be left out.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -179,21 +178,16 @@ def with_pools_before_relu(network: Network) -> None:
                 continue
             last = users[0]
         pool.args = (relu.args[0], *pool.args[1:])
-        with network.graph.inserting_after(last):
-            moved = network.graph.call_function(relu.target, (last,))
-        moved.meta = {**relu.meta, "val": last.meta.get("val")}
-        last.replace_all_uses_with(moved, delete_user_cb=_other_than(moved))
-        network.graph.erase_node(relu)
-
-
-def _other_than(node: fx.Node) -> Callable[[fx.Node], bool]:
-    return lambda user: user is not node
+        last.append(relu)  # moved, not made anew: it keeps its name
+        last.replace_all_uses_with(relu)
+        relu.args = (last,)
+        relu.meta = {**relu.meta, "val": last.meta.get("val")}
 
 
 def _parameter(network: Network, value: torch.Tensor, name: str) -> fx.Node:
-    """A new placeholder with a value of the owner's."""
-    first = next(iter(network.graph.nodes))
-    with network.graph.inserting_before(first):
+    """A new placeholder with a value of the owner's, behind those that there are."""
+    *_, last = (node for node in network.graph.nodes if node.op == "placeholder")
+    with network.graph.inserting_after(last):
         node = network.graph.placeholder(f"computed_{len(network.parameters)}")
     node.meta["val"] = value
     network.parameters[node.name] = value.detach()

@@ -1,22 +1,44 @@
-"""A report as a table for a terminal."""
+"""A report as a table: for terminals, and for `print`."""
 
 from __future__ import annotations
+
+from io import StringIO
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tacita.compiler.amounts import amount, seconds
 from tacita.compiler.report import Report
+from tacita.program.program import NO_MODULE
+
+WIDTH = 110  # of sentences in plain text
 
 
-def show(report: Report, model: str, precision: str, *, bounded: bool, console: Console) -> None:
-    """Prints the layers, the totals, what dominates and what the time rests on."""
+def text(report: Report) -> str:
+    """What `show` prints, without colours."""
+    plain = StringIO()
+    show(report, Console(file=plain, width=WIDTH, color_system=None))
+    return "\n".join(line.rstrip() for line in plain.getvalue().splitlines())
+
+
+def show(report: Report, console: Console, title: str = "", precision: str = "") -> None:
+    """Prints the layers, the totals, what dominates and what the time rests on.
+
+    title, precision: what else the first line is to name. The table is as wide as it has to be,
+    whatever the console's width: nothing in it is shortened or broken.
+    """
     shapes = ", ".join("×".join(map(str, shape)) for _, shape in report.inputs)
-    console.print(
-        f"[bold]{escape(model)}[/bold], input {shapes}, {report.parties} parties and a dealer, "
-        f"precision {precision}"
-    )
-    console.print(table_of(report))
+    about = [f"input {shapes}", f"{report.parties} parties and a dealer"]
+    if title:
+        about.insert(0, f"[bold]{escape(title)}[/bold]")
+    if precision:
+        about.append(f"precision {escape(precision)}")
+    console.print(", ".join(about))
+    table = table_of(report)
+    unlimited = console.options.update(width=1 << 16)
+    table.width = console.measure(table, options=unlimited).maximum
+    console.print(table, crop=False, no_wrap=True, overflow="ignore")
     if report.prediction is not None:
         total = report.prediction.total
         console.print(
@@ -28,19 +50,16 @@ def show(report: Report, model: str, precision: str, *, bounded: bool, console: 
         console.print(f"Most: {escape(line)}")
     if report.prediction is not None:
         console.print(f"The time rests on: {escape(report.assumptions())}")
-    if not bounded:
-        console.print(
-            "No bounds are known (--samples): comparisons take the width of the whole ring"
-        )
 
 
 def table_of(report: Report) -> Table:
+    """For rich's console: a row for each layer, and the totals at the foot."""
     timed = report.prediction is not None
     table = Table(box=None, pad_edge=False, show_footer=True, header_style="bold")
     total = report.cost
     online = "" if report.prediction is None else seconds(report.prediction.total.online)
     live = "" if report.prediction is None else seconds(report.prediction.total.live)
-    table.add_column("layer", "total", overflow="fold", footer_style="bold")
+    table.add_column("layer", "total", no_wrap=True, footer_style="bold")
     columns = [
         ("rounds", str(total.rounds)),
         ("sent", amount(report.online_bytes, "B")),
@@ -65,27 +84,6 @@ def table_of(report: Report) -> Table:
     if report.prediction is not None:
         ends = report.prediction.fixed
         blanks = [""] * 5
-        table.add_row("(start and end)", *blanks, seconds(ends.online), seconds(ends.live))
+        name = f"({NO_MODULE}: start and end)"
+        table.add_row(name, *blanks, seconds(ends.online), seconds(ends.live))
     return table
-
-
-def amount(count: int, unit: str = "") -> str:
-    """Three digits and a prefix; nothing for 0, so that what there is stands out."""
-    if not count:
-        return ""
-    size = float(count)
-    for prefix in ("", "k", "M", "G"):
-        if size < 999.5:
-            return f"{size:.3g} {prefix}{unit}".rstrip()
-        size /= 1000
-    return f"{size:.3g} T{unit}"
-
-
-def seconds(time: float) -> str:
-    """Three digits in the unit that suits; nothing for what is below a microsecond."""
-    if time < 1e-6:
-        return ""
-    for factor, unit in ((1.0, "s"), (1e3, "ms")):
-        if time * factor >= 1:
-            return f"{time * factor:.3g} {unit}"
-    return f"{time * 1e6:.3g} µs"
