@@ -13,8 +13,8 @@ from networks import Function, mlp
 from torch import nn
 
 from tacita.errors import PrivateValueError, UnsupportedOperation, UsageError
-from tacita.torch.whole.graph import traced
 from tacita.torch.whole.model import export
+from tacita.torch.whole.tracing import traced
 
 X = torch.tensor([[0.5, -1.25, 2.0, 0.75], [-0.5, 3.0, -2.25, 1.0]])
 Y = torch.tensor([[1.0, 2.0, -1.0, 0.25], [0.0, -4.0, 0.5, 1.5]])

@@ -17,10 +17,10 @@ from tacita.protocols import NonNegative, Product, ReLU, Truncate
 from tacita.ring.fixed_point import Precision, signed
 from tacita.runtime.plain import run_plain
 from tacita.torch.whole.explain import explain
-from tacita.torch.whole.graph import traced
 from tacita.torch.whole.lower import LEAST, lowered
 from tacita.torch.whole.model import export
 from tacita.torch.whole.ranges import Ranges, observed, rounded_up, run
+from tacita.torch.whole.tracing import traced
 
 SCALE = 2**16
 

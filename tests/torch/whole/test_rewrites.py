@@ -10,7 +10,6 @@ from networks import Function
 from torch import nn
 
 from tacita.torch.whole import rewrites
-from tacita.torch.whole.graph import traced
 from tacita.torch.whole.ranges import run
 from tacita.torch.whole.rewrites import (
     rewritten,
@@ -19,6 +18,7 @@ from tacita.torch.whole.rewrites import (
     with_pools_before_relu,
     without_copies,
 )
+from tacita.torch.whole.tracing import traced
 
 
 def counts(network):

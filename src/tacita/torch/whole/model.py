@@ -36,11 +36,12 @@ from tacita.torch.lowering.scales import descaled, divisible
 from tacita.torch.private_tensor import PrivateTensor
 from tacita.torch.ring_tensor import RingTensor
 from tacita.torch.sharing import open_session
-from tacita.torch.whole.graph import Network, traced, without_protocol
+from tacita.torch.whole.graph import Network, without_protocol
 from tacita.torch.whole.lower import Lowered, lowered
 from tacita.torch.whole.progress import shown
 from tacita.torch.whole.ranges import Ranges, observed, rounded_up
 from tacita.torch.whole.rewrites import rewritten
+from tacita.torch.whole.tracing import traced
 
 PRECISION = Precision(base=2, digits=16)
 MARGIN = 4.0  # times the largest value that the samples show
