@@ -17,25 +17,19 @@ Source: convolution triples as in CrypTen (Knott et al., NeurIPS 2021), on maske
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 
-from tacita.program.cost import Cost
-from tacita.program.instruction import Instruction
-from tacita.program.readings import Array, Dealing, Evaluating, PlainMachine, Preparing, Steps
-from tacita.protocols.linear import Linear
+from tacita.program.readings import Array
+from tacita.protocols.linear import PublicFactor
+from tacita.protocols.product import Bilinear
 from tacita.ring import kernels
 
 Pair = tuple[int, int]
 
 
-class Convolution(Instruction, frozen=True, tag=True):
+class Convolution(Bilinear, frozen=True, tag=True):
     """out = x∗w; `shape` is that of the result."""
 
-    out: int
-    x: int
-    w: int
     stride: Pair
     padding: Pair
     dilation: Pair
@@ -43,64 +37,19 @@ class Convolution(Instruction, frozen=True, tag=True):
     shape: tuple[int, int, int, int]
 
     @property
-    def reads(self) -> tuple[int, ...]:
-        return (self.x, self.w)
+    def result(self) -> tuple[int, ...]:
+        return self.shape
 
-    @property
-    def writes(self) -> tuple[int, ...]:
-        return (self.out,)
-
-    def plain(self, machine: PlainMachine) -> None:
-        out = np.zeros(self.shape, np.uint64)
-        self._add(out, machine.value(self.x), machine.value(self.w))
-        machine.write(self.out, out)
-
-    def deal(self, dealer: Dealing) -> None:
-        r_x, r_w = dealer.mask_of(self.x), dealer.mask_of(self.w)
-
-        def fill(into: Array) -> None:
-            np.negative(into, out=into)
-            self._add(into, r_x, r_w)
-
-        dealer.deal(self.shape, fill)
-
-    def evaluate(self, party: Evaluating) -> Steps:
-        x = party.masked(self.x)
-        out = party.prepared(self.out)
-        if out is not None:
-            self._add(out, x.opened, party.share(self.w))
-        else:
-            # What is dealt comes last: the dealer may still be at work on it.
-            out = np.zeros(self.shape, np.uint64)
-            self._add(out, x.opened, party.share(self.w))
-            self._add(out, x.mask_share, party.masked(self.w).opened, negate=True)
-            np.add(out, party.dealt(self.shape), out=out)
-        party.write(self.out, out)
-        yield from ()  # a generator, although there is nothing to open
-
-    def prepare(self, party: Preparing) -> None:
-        r_x, opened = party.mask_share(self.x), party.opened(self.w)
-        if r_x is not None and opened is not None:
-            out = party.dealt(self.shape)
-            self._add(out, r_x, opened, negate=True)
-            party.keep(self.out, out)
-
-    def cost(self) -> Cost:
-        return Cost(dealt_bytes=8 * prod(self.shape))
-
-    def _add(self, out: Array, a: Array, b: Array, *, negate: bool = False) -> None:
+    def add(self, out: Array, a: Array, b: Array, *, negate: bool = False) -> None:
         add_convolution(self, out, a, b, negate=negate)
 
 
-class PublicConvolution(Linear, frozen=True, tag=True):
+class PublicConvolution(PublicFactor, frozen=True, tag=True):
     """out = x∗c, or c∗x if the public wire c comes first; local.
 
     Only the shares of x are private; c lies with every role.
     """
 
-    out: int
-    x: int
-    public: int
     public_first: bool
     stride: Pair
     padding: Pair
@@ -108,26 +57,7 @@ class PublicConvolution(Linear, frozen=True, tag=True):
     groups: int
     shape: tuple[int, int, int, int]
 
-    @property
-    def sources(self) -> tuple[int, ...]:
-        return (self.x,)
-
-    @property
-    def target(self) -> int:
-        return self.out
-
-    @property
-    def reads(self) -> tuple[int, ...]:
-        return (self.x, self.public)
-
-    def plain(self, machine: PlainMachine) -> None:
-        machine.write(self.out, self._convolved(machine.value(self.x), machine.value(self.public)))
-
-    def evaluate(self, party: Evaluating) -> Steps:
-        party.write(self.out, self._convolved(party.share(self.x), party.public(self.public)))
-        yield from ()  # a generator, although there is nothing to open
-
-    def _convolved(self, x: Array, public: Array) -> Array:
+    def times(self, x: Array, public: Array) -> Array:
         out = np.zeros(self.shape, np.uint64)
         add_convolution(self, out, *((public, x) if self.public_first else (x, public)))
         return out

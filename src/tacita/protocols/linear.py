@@ -135,8 +135,8 @@ class Sum(Linear, frozen=True, tag=True):
         return np.sum(value, axis=self.dims, dtype=np.uint64).reshape(self.shape)
 
 
-class PublicProduct(Linear, frozen=True, tag=True):
-    """x∘c or c∘x for a public wire c: elementwise with broadcasting, or a matrix product.
+class PublicFactor(Linear, frozen=True, tag=True):
+    """out = x∘c or c∘x for a public wire c and whatever bilinear map `times` says.
 
     Only the shares of x are private; c lies with every role.
     """
@@ -144,9 +144,6 @@ class PublicProduct(Linear, frozen=True, tag=True):
     out: int
     x: int
     public: int
-    matrix: bool
-    public_first: bool
-    shape: tuple[int, ...]
 
     @property
     def sources(self) -> tuple[int, ...]:
@@ -161,13 +158,24 @@ class PublicProduct(Linear, frozen=True, tag=True):
         return (self.x, self.public)
 
     def plain(self, machine: PlainMachine) -> None:
-        machine.write(self.out, self._times(machine.value(self.x), machine.value(self.public)))
+        machine.write(self.out, self.times(machine.value(self.x), machine.value(self.public)))
 
     def evaluate(self, party: Evaluating) -> Steps:
-        party.write(self.out, self._times(party.share(self.x), party.public(self.public)))
+        party.write(self.out, self.times(party.share(self.x), party.public(self.public)))
         yield from ()  # a generator, although there is nothing to open
 
-    def _times(self, x: Array, public: Array) -> Array:
+    def times(self, x: Array, public: Array) -> Array:
+        raise NotImplementedError
+
+
+class PublicProduct(PublicFactor, frozen=True, tag=True):
+    """Elementwise with broadcasting, or a matrix product."""
+
+    matrix: bool
+    public_first: bool
+    shape: tuple[int, ...]
+
+    def times(self, x: Array, public: Array) -> Array:
         if not self.matrix:
             return np.multiply(x, public)
         out = np.zeros(self.shape, np.uint64)

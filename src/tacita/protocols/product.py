@@ -25,14 +25,21 @@ from tacita.program.readings import Array, Dealing, Evaluating, PlainMachine, Pr
 from tacita.ring import kernels
 
 
-class Product(Instruction, frozen=True, tag=True):
-    """out = x∘w; `shape` is that of the result."""
+class Bilinear(Instruction, frozen=True, tag=True):
+    """out = x∘w, for whatever bilinear map `add` says."""
 
     out: int
     x: int
     w: int
-    matrix: bool
-    shape: tuple[int, ...]
+
+    @property
+    def result(self) -> tuple[int, ...]:
+        """The shape of out."""
+        raise NotImplementedError
+
+    def add(self, out: Array, a: Array, b: Array, *, negate: bool = False) -> None:
+        """out += a∘b, or out -= a∘b."""
+        raise NotImplementedError
 
     @property
     def reads(self) -> tuple[int, ...]:
@@ -43,8 +50,8 @@ class Product(Instruction, frozen=True, tag=True):
         return (self.out,)
 
     def plain(self, machine: PlainMachine) -> None:
-        out = np.zeros(self.shape, np.uint64)
-        self._add(out, machine.value(self.x), machine.value(self.w))
+        out = np.zeros(self.result, np.uint64)
+        self.add(out, machine.value(self.x), machine.value(self.w))
         machine.write(self.out, out)
 
     def deal(self, dealer: Dealing) -> None:
@@ -52,35 +59,46 @@ class Product(Instruction, frozen=True, tag=True):
 
         def fill(into: Array) -> None:
             np.negative(into, out=into)
-            self._add(into, r_x, r_w)
+            self.add(into, r_x, r_w)
 
-        dealer.deal(self.shape, fill)
+        dealer.deal(self.result, fill)
 
     def evaluate(self, party: Evaluating) -> Steps:
         x = party.masked(self.x)
         out = party.prepared(self.out)
         if out is not None:
-            self._add(out, x.opened, party.share(self.w))
+            self.add(out, x.opened, party.share(self.w))
         else:
             # What is dealt comes last: the dealer may still be at work on it.
-            out = np.zeros(self.shape, np.uint64)
-            self._add(out, x.opened, party.share(self.w))
-            self._add(out, x.mask_share, party.masked(self.w).opened, negate=True)
-            np.add(out, party.dealt(self.shape), out=out)
+            out = np.zeros(self.result, np.uint64)
+            self.add(out, x.opened, party.share(self.w))
+            self.add(out, x.mask_share, party.masked(self.w).opened, negate=True)
+            np.add(out, party.dealt(self.result), out=out)
         party.write(self.out, out)
         yield from ()  # a generator, although there is nothing to open
 
     def prepare(self, party: Preparing) -> None:
         r_x, opened = party.mask_share(self.x), party.opened(self.w)
         if r_x is not None and opened is not None:
-            out = party.dealt(self.shape)
-            self._add(out, r_x, opened, negate=True)
+            out = party.dealt(self.result)
+            self.add(out, r_x, opened, negate=True)
             party.keep(self.out, out)
 
     def cost(self) -> Cost:
-        return Cost(dealt_bytes=8 * prod(self.shape))
+        return Cost(dealt_bytes=8 * prod(self.result))
 
-    def _add(self, out: Array, a: Array, b: Array, *, negate: bool = False) -> None:
+
+class Product(Bilinear, frozen=True, tag=True):
+    """out = x∘w; `shape` is that of the result."""
+
+    matrix: bool
+    shape: tuple[int, ...]
+
+    @property
+    def result(self) -> tuple[int, ...]:
+        return self.shape
+
+    def add(self, out: Array, a: Array, b: Array, *, negate: bool = False) -> None:
         if not out.size:
             return
         if self.matrix:
