@@ -21,8 +21,11 @@ LAYERS = (
     ("protocols",),
     ("compiler",),
     ("runtime",),
+    ("network",),
+    ("service",),
     ("torch",),
-    ("data", "zoo", "service", "client", "cli", "__main__", "__init__"),
+    ("client",),
+    ("data", "zoo", "cli", "__main__", "__init__"),
 )
 # Plain PyTorch on the top line: nobody below may lean on it, and it leans on nothing of ours.
 PLAIN = {"zoo"}

@@ -10,14 +10,20 @@
     │   ├── UnsupportedOperation  an operation that has no protocol
     │   ├── PrivateValueError     a private value where Python needs a public one
     │   ├── DataError             a data file that is missing, cut or altered
+    │   ├── ConfigError           a configuration or policy that cannot be used
+    │   ├── CredentialError       a certificate or key that is missing, expired or foreign
     │   └── ProgramError          a program that is malformed, cut, altered or of another version
+    ├── Refused               a party's policy does not allow what was asked for
+    │   └── RateExceeded          it would, but not so often, or not so much at once
     ├── BoundExceeded         checked mode found a value outside its declared bound
     ├── PeerError             another role of the session
     │   ├── PeerTimeout           it did not answer within the limit
-    │   ├── PeerFailed            it stopped with an error of its own
+    │   ├── PeerFailed            it stopped with an error of its own, or cannot be reached
+    │   │   └── FrameError            it sent what the frame format does not allow
     │   └── SessionClosed         the session has ended; share the data again
     └── MaterialError         dealt correlated randomness
         ├── MaskReused            a one-time mask or stream was asked for twice
+        ├── StockEmpty            no dealt batch is left, and none came within the limit
         └── MaterialMismatch      what was dealt does not fit the instruction
 
 Messages carry names, shapes, indices and ids, never values, shares or keys.
@@ -66,8 +72,24 @@ class DataError(UsageError):
     """A data file is missing, cut, altered or cannot be fetched."""
 
 
+class ConfigError(UsageError):
+    """A configuration or policy file has a field that is missing or cannot be used."""
+
+
+class CredentialError(UsageError):
+    """A certificate, key or authority is missing, expired, foreign or open to others."""
+
+
 class ProgramError(UsageError, ValueError):
     """A program, or a file of one, is malformed, cut, altered or of another version."""
+
+
+class Refused(TacitaError):
+    """A party's policy does not allow this principal what it asked for."""
+
+
+class RateExceeded(Refused):
+    """A principal asks more often, or for more at once, than a party's policy allows it."""
 
 
 class BoundExceeded(TacitaError):
@@ -86,6 +108,10 @@ class PeerFailed(PeerError):
     """A role stopped with an error of its own."""
 
 
+class FrameError(PeerFailed):
+    """A peer sent bytes that the frame format does not allow; its connection is gone."""
+
+
 class SessionClosed(PeerError):
     """The session has ended."""
 
@@ -96,6 +122,10 @@ class MaterialError(TacitaError):
 
 class MaskReused(MaterialError):
     """A one-time mask or pseudo-random stream was asked for twice."""
+
+
+class StockEmpty(MaterialError):
+    """A run needs a dealt batch, none is left, and none came within the limit."""
 
 
 class MaterialMismatch(MaterialError):

@@ -35,7 +35,7 @@ from tacita.protocols import (
 from tacita.protocols.extremum import tournament
 from tacita.protocols.relu import relu_width
 from tacita.ring.fixed_point import Precision
-from tacita.runtime.session import Session
+from tacita.runtime.embedded import EmbeddedSession
 from tacita.torch.lowering import arithmetic, comparison, extrema, matrices, selection
 from tacita.torch.lowering.lowering import Lowering
 
@@ -196,7 +196,7 @@ def run_clear(program):
 def run_shared(program, limit=10.0):
     """The outputs as two parties and a dealer compute them, instruction by instruction."""
     bound, constants = values_for(program)
-    session = Session(("alice", "bob"), "dealer", limit=limit)
+    session = EmbeddedSession(("alice", "bob"), "dealer", limit=limit)
     try:
         handles = []
         for wire in program.wires:

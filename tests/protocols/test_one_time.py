@@ -19,7 +19,7 @@ from tacita.program.readings import BitMask, Mask, Masked, Opening
 from tacita.ring import kernels, randomness
 from tacita.ring.randomness import KEY_BYTES, SharingSource, Stream, StreamKey
 from tacita.runtime import dealer as dealer_module
-from tacita.runtime.session import Session
+from tacita.runtime.embedded import EmbeddedSession
 from tacita.runtime.store import Held, Known
 from tacita.runtime.transport import Message
 
@@ -76,7 +76,7 @@ def flow(request):
     """What a session of some parties drew and hid while it ran all cases, twice."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         recorder = Recorder(monkeypatch)
-        session = Session(NAMES[: request.param], DEALER)
+        session = EmbeddedSession(NAMES[: request.param], DEALER)
         try:
             for case in FLOW + FLOW:
                 play(session, case)
@@ -180,7 +180,7 @@ def test_what_is_used_once_has_no_copies(once, twice):
 
 def test_a_forked_process_does_not_draw_from_its_parents_keys(monkeypatch):
     key, source = StreamKey(bytes(16)), SharingSource()
-    session = Session(["alice", "bob"], DEALER)
+    session = EmbeddedSession(["alice", "bob"], DEALER)
     # What a child of fork sees: the same memory under another number.
     monkeypatch.setattr(os, "getpid", lambda: -1)
     with pytest.raises(MaskReused, match="forked"):
@@ -270,7 +270,7 @@ def test_sharing_leaves_the_value_alone():
 
 def test_inputs_from_two_threads_never_share_a_stream(monkeypatch):
     """Both threads stand at the counter of inputs before either draws."""
-    session = Session(["alice", "bob"], None)
+    session = EmbeddedSession(["alice", "bob"], None)
     meeting = threading.Barrier(2)
     open_stream = StreamKey.open
     opened, failures = [], []
@@ -326,7 +326,7 @@ def drawn_keys(monkeypatch):
 
 def keys_in_use(monkeypatch, drawn_keys):
     recorder = Recorder(monkeypatch)
-    session = Session(["alice", "bob"], DEALER)
+    session = EmbeddedSession(["alice", "bob"], DEALER)
     wire = session.input(np.arange(3, dtype=np.uint64), (3,), 1, None)
     session.mask([wire], "test")
     session.settle()
@@ -363,7 +363,7 @@ def spellings(secret):
 
 
 def test_nothing_that_holds_a_key_prints_it(drawn_keys):
-    session = Session(["alice", "bob"], DEALER)
+    session = EmbeddedSession(["alice", "bob"], DEALER)
     wire = session.input(np.arange(3, dtype=np.uint64), (3,), 1, None)
     session.mask([wire], "test")
     session.settle()

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tacita.runtime import session as session_module
+from tacita.runtime import embedded
 from tacita.runtime.dealer import Dealer
-from tacita.runtime.session import Session
+from tacita.runtime.embedded import EmbeddedSession
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -20,7 +20,7 @@ def open_session():
     opened = []
 
     def start(parties=2, *, limit=5.0, dealer="dealer", checked=False):
-        opened.append(Session(NAMES[:parties], dealer, limit=limit, checked=checked))
+        opened.append(EmbeddedSession(NAMES[:parties], dealer, limit=limit, checked=checked))
         return opened[-1]
 
     yield start
@@ -37,5 +37,5 @@ def dealers(monkeypatch):
         made.append(Dealer(*arguments, **options))
         return made[-1]
 
-    monkeypatch.setattr(session_module, "Dealer", keep)
+    monkeypatch.setattr(embedded, "Dealer", keep)
     return made

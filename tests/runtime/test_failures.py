@@ -10,7 +10,7 @@ from flows import add, compare, enter, multiply, read, wait_until, within, works
 from tacita.errors import PeerError, PeerFailed, PeerTimeout, SessionClosed, TacitaError
 from tacita.protocols import Combine, MaskWires, NonNegative, Product
 from tacita.runtime.dealer import Dealer
-from tacita.runtime.session import Session
+from tacita.runtime.embedded import EmbeddedSession
 from tacita.runtime.worker import VirtualWorker, session_for
 
 SECRET = 7_305_190_826_441
@@ -210,7 +210,7 @@ def test_a_session_without_work_does_not_time_out(open_session):
 
 
 def test_dying_while_nobody_asks_ends_the_other_roles_at_the_end(monkeypatch):
-    session = Session(["alice", "bob"], "dealer", limit=0.2)
+    session = EmbeddedSession(["alice", "bob"], "dealer", limit=0.2)
     injure(session, monkeypatch, "alice", MaskWires, InjuryError())
     x = enter(session, np.arange(3))
     session.mask([x], "test")

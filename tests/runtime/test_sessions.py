@@ -14,7 +14,7 @@ from tacita.program.builder import Handle
 from tacita.program.wire import Wire
 from tacita.protocols import Gather, Reshape
 from tacita.runtime import session as session_module
-from tacita.runtime.session import Session
+from tacita.runtime.embedded import EmbeddedSession
 from tacita.runtime.traffic import Traffic, measured
 
 
@@ -231,7 +231,7 @@ def test_a_closed_session_refuses_everything_and_says_so(open_session):
 def test_closing_ends_the_threads():
     before = len(role_threads())
     for _ in range(20):
-        session = Session(["alice", "bob", "carol"], "dealer")
+        session = EmbeddedSession(["alice", "bob", "carol"], "dealer")
         assert works(session)
         session.close()
     assert len(role_threads()) == before
@@ -240,7 +240,7 @@ def test_closing_ends_the_threads():
 def test_a_session_that_nobody_holds_ends():
     threads = []
     for _ in range(20):
-        session = Session(["alice", "bob"], "dealer")
+        session = EmbeddedSession(["alice", "bob"], "dealer")
         threads += session._threads
         handle = enter(session, [1])
     assert handle.builder is session
@@ -253,7 +253,7 @@ def test_a_session_that_nobody_holds_ends():
 
 
 def test_a_handle_keeps_its_session():
-    session = Session(["alice", "bob"], None)
+    session = EmbeddedSession(["alice", "bob"], None)
     handle = enter(session, [5])
     del session
     gc.collect()

@@ -6,9 +6,9 @@ import pytest
 from flows import add, compare, enter, multiply, read, tamper, within, works
 
 from tacita.errors import PeerError, PeerFailed
+from tacita.runtime.embedded import EmbeddedSession
 from tacita.runtime.orders import Dealt, Turn, decode_dealt, decode_turn, encode
 from tacita.runtime.serving import USER
-from tacita.runtime.session import Session
 from tacita.runtime.transport import Channel, Message
 
 SECRET = 7_305_190_826_441
@@ -192,7 +192,7 @@ def test_a_key_of_another_length_is_refused(monkeypatch, size):
         put(channel, message, limit)
 
     monkeypatch.setattr(Channel, "put", shortened)
-    session = Session(["alice", "bob"], "dealer", limit=5.0)
+    session = EmbeddedSession(["alice", "bob"], "dealer", limit=5.0)
     x = enter(session, [1])
     with pytest.raises(PeerFailed, match="alice stopped: PeerFailed: dealer sent a key of"):
         session.reveal(x)

@@ -25,6 +25,7 @@ from tacita.program.schedule import cost_of
 from tacita.protocols import Product, ReLU
 from tacita.protocols.relu import relu_width
 from tacita.ring.fixed_point import Precision
+from tacita.runtime.embedded import EmbeddedSession
 from tacita.runtime.rehearsal import rehearsed
 from tacita.runtime.session import Session
 
@@ -139,7 +140,7 @@ def _network(layers: int, size: int) -> Program:
 
 def _times(program: Program, runs: int) -> dict[str, float]:
     """Seconds of each way of running, in a session that ends with this."""
-    session = Session(PARTIES, "dealer")
+    session = EmbeddedSession(PARTIES, "dealer")
     try:
         with TemporaryDirectory(prefix="tacita-calibration-") as folder:
             return _run(program, session, Path(folder), runs)

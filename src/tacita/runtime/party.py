@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tacita.errors import MaskReused, MaterialError, MaterialMismatch, PeerFailed
 from tacita.program.instruction import Instruction
-from tacita.program.readings import Array, Round
+from tacita.program.readings import Array
 from tacita.protocols import Constant, Reveal
 from tacita.protocols.boundary import Arrival
 from tacita.ring.randomness import KEY_BYTES, StreamKey
@@ -25,13 +25,12 @@ from tacita.runtime.orders import (
     Order,
     Prepare,
     Run,
-    Turn,
     Undeploy,
     decode_dealt,
-    decode_turn,
     encode,
 )
 from tacita.runtime.reading import Preparation, Prepared, begin
+from tacita.runtime.rounds import Rounds, expected
 from tacita.runtime.stock import Label, take
 from tacita.runtime.store import Held, Store
 from tacita.runtime.transport import Endpoint, Kind, Message
@@ -115,13 +114,14 @@ class Party:
 
     def _run_alone(self, number: int, instruction: Instruction) -> None:
         steps, corrections = begin(instruction, number, self._store, self._live)
-        exchange = self._exchanges(number)
+        exchange = self._rounds(number)
         try:
             openings = next(steps)
             while True:
                 openings = steps.send(exchange(openings))
         except StopIteration:
             pass
+        self.rounds += exchange.count
         if corrections is not None:
             corrections.check_spent()
 
@@ -205,18 +205,15 @@ class Party:
             source, prepared = self._prepared.pop(order.batch)
         else:
             source = RunMaterial(self._live, order.number, deployment.size, deployment.dealt)
-        execution = Execution(
-            deployment,
-            store,
-            source,
-            prepared,
-            self._exchanges(order.number, order.batch),
-            self._count_carried,
-        )
-        execution.run()
+        rounds = self._rounds(order.number, order.batch)
+        Execution(deployment, store, source, prepared, rounds, self._count_carried).run()
+        self.rounds += rounds.count
         source.finish()
         deployment.hand_out(store, self._store, order.outputs)
         self._forget(order.forget)
+
+    def _rounds(self, number: int, batch: bytes = b"") -> Rounds:
+        return Rounds(self._endpoint, self._peers, number, batch, self._limit)
 
     def _count_carried(self) -> None:
         self.carried += 1
@@ -253,47 +250,4 @@ class Party:
         }
 
     def _receive(self, sender: str, kind: Kind) -> Message:
-        message = self._endpoint.receive(sender, self._limit)
-        fits = message.kind == kind
-        for array in message.arrays:
-            fits = fits and array.dtype == np.uint64
-        if not fits:
-            raise PeerFailed(f"{sender} sent a message of kind {message.kind} where {kind} was due")
-        return message
-
-    def _exchanges(self, number: int, batch: bytes = b"") -> Callable[[Round], list[Array]]:
-        """The rounds of one order or run, counted."""
-        turn = 0
-
-        def exchange(openings: Round) -> list[Array]:
-            nonlocal turn
-            now = Turn(number, turn, batch)
-            turn += 1
-            return self._exchange(now, openings)
-
-        return exchange
-
-    def _exchange(self, turn: Turn, openings: Round) -> list[Array]:
-        """One round: every party sends its summands to every other, and all take the sums."""
-        self.rounds += 1
-        header = encode(turn)
-        mine = Message("open", header, tuple(opening.summand for opening in openings))
-        for peer in self._peers:
-            self._endpoint.send(peer, mine)
-        sums: list[Array] | None = None
-        for peer in self._peers:
-            theirs = self._receive(peer, "open")
-            if theirs.header != header or len(theirs.arrays) != len(openings):
-                raise PeerFailed(f"{peer} opened {decode_turn(theirs.header)} instead of {turn}")
-            sums = [
-                joined(opening.boolean, opening.summand if sums is None else sums[i], array)
-                for i, (opening, array) in enumerate(zip(openings, theirs.arrays, strict=True))
-            ]
-        assert sums is not None
-        return sums
-
-
-def joined(boolean: bool, a: Array, b: Array) -> Array:
-    if a.shape != b.shape:
-        raise PeerFailed(f"a peer opened an array of shape {b.shape} instead of {a.shape}")
-    return np.bitwise_xor(a, b) if boolean else np.add(a, b)
+        return expected(self._endpoint, sender, kind, self._limit)

@@ -18,12 +18,12 @@ from tacita.runtime.orders import (
     decode_undeploy,
 )
 from tacita.runtime.party import Party
-from tacita.runtime.transport import MemoryEndpoint, Message
+from tacita.runtime.transport import Endpoint, Message
 
 USER = "the user's side"
 
 
-def stop(endpoint: MemoryEndpoint, names: Sequence[str]) -> None:
+def stop(endpoint: Endpoint, names: Sequence[str]) -> None:
     """Tells the roles to end."""
     for name in names:
         try:
@@ -32,7 +32,7 @@ def stop(endpoint: MemoryEndpoint, names: Sequence[str]) -> None:
             continue  # it has stopped reading, and ends at its own limit
 
 
-def serve(role: Party | Dealer, endpoint: MemoryEndpoint, names: Sequence[str]) -> None:
+def serve(role: Party | Dealer, endpoint: Endpoint, names: Sequence[str]) -> None:
     """A role's thread: carries out orders until it is told to stop, or fails."""
     kernels.pool_arrays()
     try:
@@ -76,7 +76,7 @@ def follow(role: Party | Dealer, message: Message) -> None:
             raise PeerFailed(f"{USER} asked for {message.kind!r}, which is not for this role")
 
 
-def announce(endpoint: MemoryEndpoint, names: Sequence[str], error: Exception) -> None:
+def announce(endpoint: Endpoint, names: Sequence[str], error: Exception) -> None:
     """Tells everybody that this role has stopped, so that nobody waits for it."""
     text = f"{type(error).__name__}: {error}"
     if not isinstance(error, TacitaError):

@@ -1,6 +1,6 @@
-"""A session: the parties and the dealer as threads, and the user's side that gives them orders.
+"""The user's side of a session: it gives the parties and the dealer their orders.
 
-The user's side sends orders and does not wait for them; it waits only when it asks for a value.
+It sends orders and does not wait for them; it waits only when it asks for a value.
 What it sends: public instructions, one share of an input to each party, public constants. What it
 gets back: shares of what it reveals.
 """
@@ -8,11 +8,10 @@ gets back: shares of what it reveals.
 from __future__ import annotations
 
 import os
-import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
-from threading import Lock, Thread
+from threading import Lock
 from typing import cast
 
 import numpy as np
@@ -33,7 +32,6 @@ from tacita.program.instruction import Instruction
 from tacita.program.wire import Wire
 from tacita.protocols import AnyInstruction, Constant, Forget, Input, MaskWires, Reveal
 from tacita.ring.randomness import SharingSource
-from tacita.runtime.dealer import Dealer
 from tacita.runtime.orders import (
     LARGEST_ORDER,
     Ahead,
@@ -46,9 +44,8 @@ from tacita.runtime.orders import (
     decode_answer,
     encode,
 )
-from tacita.runtime.party import Party
-from tacita.runtime.serving import USER, serve, stop
-from tacita.runtime.transport import MemoryNetwork, Message
+from tacita.runtime.serving import stop
+from tacita.runtime.transport import Endpoint, Message
 
 Array = NDArray[np.uint64]
 WAIT_LIMIT = 120.0  # seconds a role waits for another
@@ -59,6 +56,9 @@ MOST_HELD_BYTES = 64 << 20  # of shares and constants beside them
 class Session:
     """Implements `program.builder.Builder` on the roles of one group of holders.
 
+    The roles follow `serving.serve`, wherever they are: `EmbeddedSession` has them as threads.
+
+    endpoint: reaches them all, by name.
     holders: names of the computing parties, two or more; the last takes the dealer's corrections.
     dealer: its name, or None: then sums and reveals work, and nothing that needs masks.
     checked: verify every bound that a protocol relies on; each check discloses one bit.
@@ -67,6 +67,7 @@ class Session:
 
     def __init__(
         self,
+        endpoint: Endpoint,
         holders: Sequence[str],
         dealer: str | None,
         *,
@@ -95,40 +96,8 @@ class Session:
         self._masking = Lock()  # a wire is masked once, whoever needs it first
         self._asking = Lock()  # answers go to the thread that asked
         self._closed: str | None = None
-        names = [*self.holders, *([dealer] if dealer is not None else [])]
-        self.network = MemoryNetwork([*names, USER], limit)
-        self._endpoint = self.network.endpoint(USER)
-        self._names = tuple(names)
-        self.parties = [self._party(index) for index in range(len(self.holders))]
-        roles: list[Party | Dealer] = list(self.parties)
-        if dealer is not None:
-            roles.append(Dealer(self.network.endpoint(dealer), self.holders, USER, checked=checked))
-        self._roles = roles
-        self._threads = [
-            Thread(
-                target=serve,
-                args=(role, self.network.endpoint(name), self._names),
-                name=f"tacita {name}",
-                daemon=True,
-            )
-            for name, role in zip(names, roles, strict=True)
-        ]
-        for thread in self._threads:
-            thread.start()
-        # The threads do not refer to the session, so that it goes when its last tensor does.
-        weakref.finalize(self, stop, self._endpoint, self._names)
-
-    def _party(self, index: int) -> Party:
-        name = self.holders[index]
-        return Party(
-            self.network.endpoint(name),
-            [peer for peer in self.holders if peer != name],
-            index=index,
-            dealer=self.dealer,
-            user=USER,
-            limit=self._limit,
-            checked=self.checked,
-        )
+        self._endpoint = endpoint
+        self._names = (*self.holders, *([dealer] if dealer is not None else []))
 
     def __repr__(self) -> str:
         state = "closed" if self._closed is not None else "open"
@@ -420,8 +389,8 @@ class Session:
                 raise
 
     def _carried(self) -> list[int]:
-        """How many instructions each role has carried out."""
-        return [role.carried for role in self._roles]
+        """How many instructions each role has carried out, where that can be seen."""
+        return []
 
     def _require_open(self) -> None:
         if os.getpid() != self._process:
@@ -440,12 +409,10 @@ class Session:
         stop(self._endpoint, self._names)
 
     def close(self) -> None:
-        """Ends the session; its shares are gone. Waits for the roles' threads."""
+        """Ends the session; its shares are gone."""
         with self._lock:
             if self._closed is None:
                 self._close("it was closed")
-        for thread in self._threads:
-            thread.join(self._limit)
 
 
 def in_pieces(order: Order) -> list[tuple[Order, bytes]]:

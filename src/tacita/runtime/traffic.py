@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from tacita.runtime.embedded import EmbeddedSession
 from tacita.runtime.serving import USER
-from tacita.runtime.session import Session
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Traffic:
         )
 
 
-def counted(session: Session) -> Traffic:
+def counted(session: EmbeddedSession) -> Traffic:
     """All traffic of a session so far, once every role has caught up."""
     session.settle()
     network, holders, dealer = session.network, session.holders, session.dealer
@@ -49,7 +49,7 @@ def counted(session: Session) -> Traffic:
 
 
 @contextmanager
-def measured(session: Session) -> Iterator[Traffic]:
+def measured(session: EmbeddedSession) -> Iterator[Traffic]:
     """with measured(session) as traffic: …; traffic is filled in at the end."""
     before = counted(session)
     traffic = Traffic()

@@ -27,6 +27,8 @@ Kind = Literal[
     "key", "agree", "material", "open",
     # to the user's side, or to everybody
     "share", "refuse", "done", "progress", "fail",
+    # between daemons
+    "begin", "result", "batch", "end", "ask",
 ]  # fmt: skip
 
 MOST_WAITING_BYTES = 512 << 20  # in one channel: a dealer that runs ahead waits here

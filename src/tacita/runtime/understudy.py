@@ -18,8 +18,8 @@ from tacita.program.readings import Array, Masked, Round
 from tacita.program.schedule import schedule
 from tacita.ring.randomness import Stream, StreamKey, fresh_key
 from tacita.runtime.material import Dealt
-from tacita.runtime.party import joined
 from tacita.runtime.reading import Preparation, Prepared, begin
+from tacita.runtime.rounds import joined
 from tacita.runtime.store import Held, Store
 
 Timing = Callable[[str, int], AbstractContextManager[None]]  # "prepare" or "evaluate", and which

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tacita.errors import HoldersError, UsageError
+from tacita.runtime.embedded import EmbeddedSession
 from tacita.runtime.serving import USER
 from tacita.runtime.session import Session
 from tacita.runtime.traffic import Traffic, measured
@@ -79,7 +80,7 @@ def session_for(
     with owner._lock:
         session = owner._sessions.get(key)
         if session is None or not session.usable:
-            session = Session(
+            session = EmbeddedSession(
                 [each.id for each in holders],
                 dealer.id if dealer is not None else None,
                 protocol=protocol,
@@ -120,5 +121,7 @@ def measure(
 
     Counts rounds and bytes of the session of these workers; filled in when the block ends.
     """
-    with measured(session_for(holders, crypto_provider, checked=checked)) as traffic:
+    session = session_for(holders, crypto_provider, checked=checked)
+    assert isinstance(session, EmbeddedSession)
+    with measured(session) as traffic:
         yield traffic

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tacita.runtime.session import Session
+from tacita.runtime.embedded import EmbeddedSession
 from tacita.torch.whole.model import SharedModel
 
 # So that the tests of this folder can import what they share from beside them.
@@ -39,7 +39,7 @@ def open_session():
     opened = []
 
     def start(parties=2, *, limit=5.0, checked=False):
-        opened.append(Session(NAMES[:parties], "dealer", limit=limit, checked=checked))
+        opened.append(EmbeddedSession(NAMES[:parties], "dealer", limit=limit, checked=checked))
         return opened[-1]
 
     yield start

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from tacita.runtime.session import Session
+from tacita.runtime.embedded import EmbeddedSession
 from tacita.torch.whole.model import SharedModel, export
 
 EXAMPLES = 10
@@ -126,7 +126,9 @@ def row_networks(draw):
 
 @pytest.fixture(scope="module")
 def sessions():
-    opened = [Session(names, "dealer", limit=20.0) for names in (["a", "b"], ["a", "b", "c"])]
+    opened = [
+        EmbeddedSession(names, "dealer", limit=20.0) for names in (["a", "b"], ["a", "b", "c"])
+    ]
     yield opened
     for session in opened:
         session.close()

@@ -19,9 +19,9 @@ from tacita.ring.randomness import StreamKey, fresh_key
 from tacita.runtime import dealing as dealing_module
 from tacita.runtime.dealing import DealingOrder, deal_batch, deal_run
 from tacita.runtime.deployment import Deployment
+from tacita.runtime.embedded import EmbeddedSession
 from tacita.runtime.orders import Deploy
 from tacita.runtime.reading import Prepared
-from tacita.runtime.session import Session
 from tacita.runtime.store import Known, MaskStore
 from tacita.torch.whole.model import SharedModel, export
 
@@ -70,7 +70,7 @@ def flow(request):
         for kind in (Mask, BitMask):
             patch.setattr(kind, "hide", hiding(kind.hide))
         patch.setattr(os, "cpu_count", lambda: 4)
-        session = Session(NAMES[: request.param], DEALER, limit=10.0)
+        session = EmbeddedSession(NAMES[: request.param], DEALER, limit=10.0)
         try:
             shared = SharedModel(model, session)
             shared(X)
