@@ -13,18 +13,26 @@ Any n-1 of the n holders, or the dealer alone, learn nothing but shapes as long 
 protocol and the dealer works with none of the holders.
 """
 
+from __future__ import annotations
+
 from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from tacita import errors
-from tacita.compiler.report import Report
 from tacita.errors import TacitaError
-from tacita.program.cost import Cost
-from tacita.program.program import Program
-from tacita.ring.fixed_point import Precision
-from tacita.runtime.worker import VirtualWorker, measure
-from tacita.torch import FixedPrecisionTensor, PointerTensor, PrivateTensor, TorchHook
-from tacita.torch.whole.explain import Explanation, explain
-from tacita.torch.whole.model import Model, SharedModel, export
+
+if TYPE_CHECKING:
+    from tacita.client.client import Client
+    from tacita.client.remote_worker import RemoteWorker
+    from tacita.compiler.report import Report
+    from tacita.program.cost import Cost
+    from tacita.program.program import Program
+    from tacita.ring.fixed_point import Precision
+    from tacita.runtime.worker import VirtualWorker, measure
+    from tacita.torch import FixedPrecisionTensor, PointerTensor, PrivateTensor, TorchHook
+    from tacita.torch.whole.explain import Explanation, explain
+    from tacita.torch.whole.model import Model, SharedModel, export
 
 try:
     __version__ = version("tacita")
@@ -32,6 +40,7 @@ except PackageNotFoundError:  # used from a source tree
     __version__ = "0.0.0"
 
 __all__ = [
+    "Client",
     "Cost",
     "Explanation",
     "FixedPrecisionTensor",
@@ -40,6 +49,7 @@ __all__ = [
     "Precision",
     "PrivateTensor",
     "Program",
+    "RemoteWorker",
     "Report",
     "SharedModel",
     "TacitaError",
@@ -51,3 +61,58 @@ __all__ = [
     "export",
     "measure",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for when it is: a party's daemon needs no PyTorch, and has none."""
+    home: ModuleType
+    match name:
+        case "Client":
+            from tacita.client import client
+
+            home = client
+        case "RemoteWorker":
+            from tacita.client import remote_worker
+
+            home = remote_worker
+        case "Report":
+            from tacita.compiler import report
+
+            home = report
+        case "Cost":
+            from tacita.program import cost
+
+            home = cost
+        case "Program":
+            from tacita.program import program
+
+            home = program
+        case "Precision":
+            from tacita.ring import fixed_point
+
+            home = fixed_point
+        case "VirtualWorker" | "measure":
+            from tacita.runtime import worker
+
+            home = worker
+        case "FixedPrecisionTensor" | "PointerTensor" | "PrivateTensor" | "TorchHook":
+            from tacita import torch
+
+            home = torch
+        case "Explanation" | "explain":
+            from tacita.torch.whole import explain
+
+            home = explain
+        case "Model" | "SharedModel" | "export":
+            from tacita.torch.whole import model
+
+            home = model
+        case _:
+            raise AttributeError(f"module 'tacita' has no attribute {name!r}")
+    found = getattr(home, name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -10,11 +10,20 @@
     │   ├── UnsupportedOperation  an operation that has no protocol
     │   ├── PrivateValueError     a private value where Python needs a public one
     │   ├── DataError             a data file that is missing, cut or altered
+    │   ├── UnknownModel          no model of this name is there, or not for this principal
+    │   ├── AlreadyUsed           an id or a name that was used before
+    │   ├── Unauthenticated       a request without a certificate that names a principal
+    │   ├── BodyTooLarge          a request with more in it than its kind may have
+    │   ├── BodyTooSlow           a request that did not arrive within its limit
     │   ├── ConfigError           a configuration or policy that cannot be used
     │   ├── CredentialError       a certificate or key that is missing, expired or foreign
     │   └── ProgramError          a program that is malformed, cut, altered or of another version
     ├── Refused               a party's policy does not allow what was asked for
     │   └── RateExceeded          it would, but not so often, or not so much at once
+    │       └── ComeBack              and says when it will again
+    ├── NotReady              a party, or a model of it, cannot answer now; later it may
+    │   └── Busy                  it works on as many requests as its limits allow
+    ├── AuditFailed           what was to be recorded could not be, and so did not happen
     ├── BoundExceeded         checked mode found a value outside its declared bound
     ├── PeerError             another role of the session
     │   ├── PeerTimeout           it did not answer within the limit
@@ -72,6 +81,26 @@ class DataError(UsageError):
     """A data file is missing, cut, altered or cannot be fetched."""
 
 
+class UnknownModel(UsageError):
+    """No model of this name is published at a party, or not for this principal."""
+
+
+class AlreadyUsed(UsageError):
+    """A query's id, a model's id or a model's name was used before."""
+
+
+class Unauthenticated(UsageError):
+    """A request came without a certificate that names a principal."""
+
+
+class BodyTooLarge(UsageError):
+    """A request's body is over the limit of its endpoint."""
+
+
+class BodyTooSlow(UsageError):
+    """A request's body did not arrive within the limit of its endpoint."""
+
+
 class ConfigError(UsageError):
     """A configuration or policy file has a field that is missing or cannot be used."""
 
@@ -90,6 +119,26 @@ class Refused(TacitaError):
 
 class RateExceeded(Refused):
     """A principal asks more often, or for more at once, than a party's policy allows it."""
+
+
+class ComeBack(RateExceeded):
+    """Too often, or too much at once. `retry_after`: in how many seconds to try again."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class NotReady(TacitaError):
+    """A party, or a model of it, cannot answer now; later it may."""
+
+
+class Busy(NotReady):
+    """As many requests of this kind as a party's limits allow are being worked on."""
+
+
+class AuditFailed(TacitaError):
+    """A record could not be written; what it was to be a record of must not happen."""
 
 
 class BoundExceeded(TacitaError):

@@ -34,8 +34,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from tacita.errors import MaterialMismatch, UsageError
 from tacita.ring.randomness import OneTime
 
-# Whatever changes bytes on the way, line ends or end-of-file marks, changes the magic too.
-MAGIC = b"tacita stock\r\n\x1a\n"
 VERSION = 1
 PREAMBLE = struct.Struct("<16sHH32s")  # magic, version, length of the label, salt
 CLEAR = struct.Struct("<BBIQ")  # kind, final, length of what is sealed, counter
@@ -47,9 +45,26 @@ LEAST_SECRET = 16
 TAG_BYTES = 16
 NONCE_BYTES = 12
 KEY_BYTES = 32
-INFO = b"tacita stock"
 END = 0
 END_BYTES = CLEAR.size + SIZE.size + TAG_BYTES
+
+
+class Form(NamedTuple):
+    """What a sealed file holds; one form's keys open nothing of another.
+
+    magic: 16 bytes that it begins with. info: goes into its key, with the label. name, remedy: what
+    errors call it, and say is to be done.
+    """
+
+    magic: bytes
+    info: bytes
+    name: str
+    remedy: str
+
+
+# Whatever changes bytes on the way, line ends or end-of-file marks, changes the magic too.
+MAGIC = b"tacita stock\r\n\x1a\n"
+STOCK = Form(MAGIC, b"tacita stock", "stock file", "copy it again, or have another batch dealt")
 
 
 class Header(NamedTuple):
@@ -58,47 +73,46 @@ class Header(NamedTuple):
     salt: bytes
     label: bytes
     raw: bytes
+    form: Form = STOCK
 
 
-def read_header(file: BinaryIO, path: Path) -> Header:
+def read_header(file: BinaryIO, path: Path, form: Form = STOCK) -> Header:
     """The header of `file`, which is at its beginning; `path` is what errors call it.
 
     Raises MaterialMismatch for what is no such file, of another version, or cut.
     """
     preamble = file.read(PREAMBLE.size)
-    if preamble[: len(MAGIC)] != MAGIC[: len(preamble)]:
-        raise MaterialMismatch(f"{path} is no stock file; give the path of one")
+    if preamble[: len(form.magic)] != form.magic[: len(preamble)]:
+        raise MaterialMismatch(f"{path} is no {form.name}; give the path of one")
     if len(preamble) < PREAMBLE.size:
-        raise cut(path)
+        raise cut(path, form)
     _, version, length, salt = PREAMBLE.unpack(preamble)
     if version != VERSION:
         raise MaterialMismatch(
             f"{path} has format version {version}, and this Tacita reads version {VERSION}; "
-            "let the dealer and the parties run the same release"
+            "let who writes and who reads run the same release"
         )
     if length > LARGEST_LABEL:
-        raise altered(path, "a label longer than any")
+        raise altered(path, "a label longer than any", form)
     label = file.read(length)
     if len(label) < length:
-        raise cut(path)
-    return Header(salt, label, preamble + label)
+        raise cut(path, form)
+    return Header(salt, label, preamble + label, form)
 
 
-def cut(path: Path) -> MaterialMismatch:
-    return MaterialMismatch(f"{path} is cut off; copy it again, or have another batch dealt")
+def cut(path: Path, form: Form = STOCK) -> MaterialMismatch:
+    return MaterialMismatch(f"{path} is cut off; {form.remedy}")
 
 
-def altered(path: Path, what: str) -> MaterialMismatch:
-    return MaterialMismatch(
-        f"{path} was altered: {what}; copy it again or have another batch dealt"
-    )
+def altered(path: Path, what: str, form: Form = STOCK) -> MaterialMismatch:
+    return MaterialMismatch(f"{path} was altered: {what}; {form.remedy}")
 
 
 def check_secret(secret: bytes) -> None:
     """Raises UsageError for what is too short to be one. It is a random key, not a passphrase."""
     if len(secret) < LEAST_SECRET:
         raise UsageError(
-            f"the secret shared with the dealer has {len(secret)} bytes; "
+            f"the secret of a sealed file has {len(secret)} bytes; "
             f"use at least {LEAST_SECRET} random ones"
         )
 
@@ -119,7 +133,7 @@ class Seal:
 
     def __init__(self, header: Header, secret: bytes) -> None:
         check_secret(secret)
-        key = HKDF(SHA256(), KEY_BYTES, header.salt, INFO + header.label).derive(secret)
+        key = HKDF(SHA256(), KEY_BYTES, header.salt, header.form.info + header.label).derive(secret)
         self._cipher = AESGCM(key)
         self._header_digest = hashlib.sha256(header.raw).digest()
 
@@ -147,12 +161,12 @@ class SealedWriter(OneTime):
 
     __slots__ = ("_counter", "_file", "_seal", "_written")
 
-    def __init__(self, file: BinaryIO, label: bytes, secret: bytes) -> None:
+    def __init__(self, file: BinaryIO, label: bytes, secret: bytes, form: Form = STOCK) -> None:
         if len(label) > LARGEST_LABEL:
             raise UsageError(f"a label has at most {LARGEST_LABEL} bytes, not {len(label)}")
         salt = os.urandom(32)
-        raw = PREAMBLE.pack(MAGIC, VERSION, len(label), salt) + label
-        self._seal = Seal(Header(salt, label, raw), secret)
+        raw = PREAMBLE.pack(form.magic, VERSION, len(label), salt) + label
+        self._seal = Seal(Header(salt, label, raw, form), secret)
         self._file = file
         self._counter = 0
         self._written = len(raw)
@@ -186,11 +200,12 @@ class SealedReader:
     Raises MaterialMismatch, here and from `read`, for a file that is cut, added to or altered.
     """
 
-    __slots__ = ("_at", "_counter", "_ended", "_file", "_path", "_seal", "_size")
+    __slots__ = ("_at", "_counter", "_ended", "_file", "_form", "_path", "_seal", "_size")
 
     def __init__(self, file: BinaryIO, path: Path, header: Header, secret: bytes) -> None:
         self._file = file
         self._path = path
+        self._form = header.form
         self._seal = Seal(header, secret)
         self._size = os.fstat(file.fileno()).st_size
         self._at = len(header.raw)
@@ -209,40 +224,41 @@ class SealedReader:
             return None
         clear = Clear(*CLEAR.unpack(self._exactly(CLEAR.size)))
         if clear.counter != self._counter:
-            raise altered(self._path, f"record {clear.counter} stands where {self._counter} was")
+            raise self._altered(f"record {clear.counter} stands where {self._counter} was")
         if clear.length < TAG_BYTES or clear.length > LARGEST_PAYLOAD + TAG_BYTES:
-            raise altered(self._path, f"record {clear.counter} has an impossible length")
+            raise self._altered(f"record {clear.counter} has an impossible length")
         payload = self._open(clear, self._exactly(clear.length))
         self._counter += 1
         if not clear.final:
             return clear.kind, payload
         if self._at != self._size:
-            raise altered(self._path, "it goes on after its end")
+            raise self._altered("it goes on after its end")
         self._ended = True
         return None
 
     def _check_end(self) -> None:
         """The last record opens, is one, and names the size that the file has."""
         if self.bytes_left < END_BYTES:
-            raise cut(self._path)
+            raise cut(self._path, self._form)
         self._file.seek(self._size - END_BYTES)
         last = self._file.read(END_BYTES)
         self._file.seek(self._at)
         if len(last) < END_BYTES:
-            raise cut(self._path)
+            raise cut(self._path, self._form)
         clear = Clear(*CLEAR.unpack_from(last))
         if (clear.kind, clear.final, clear.length) != (END, 1, SIZE.size + TAG_BYTES):
-            raise altered(
-                self._path, "it does not end where it was ended, so it is cut or added to"
-            )
+            raise self._altered("it does not end where it was ended, so it is cut or added to")
         (size,) = SIZE.unpack(self._open(clear, last[CLEAR.size :]))
         if size != self._size:
-            raise altered(self._path, f"it was written with {size} bytes and has {self._size}")
+            raise self._altered(f"it was written with {size} bytes and has {self._size}")
+
+    def _altered(self, what: str) -> MaterialMismatch:
+        return altered(self._path, what, self._form)
 
     def _exactly(self, length: int) -> bytes:
         found = self._file.read(length)
         if len(found) != length:
-            raise cut(self._path)
+            raise cut(self._path, self._form)
         self._at += length
         return found
 
@@ -250,8 +266,7 @@ class SealedReader:
         try:
             return self._seal.open(clear, sealed)
         except InvalidTag:
-            raise altered(
-                self._path,
+            raise self._altered(
                 f"the seal of record {clear.counter} does not open (or the secret is not the one "
                 "that it was sealed with)",
             ) from None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
+from typing import get_args
 
-from tacita.errors import PeerFailed, PeerTimeout, TacitaError
+from tacita.errors import PeerError, PeerFailed, TacitaError
 from tacita.ring import kernels
 from tacita.runtime.dealer import Dealer
 from tacita.runtime.orders import (
@@ -18,9 +19,12 @@ from tacita.runtime.orders import (
     decode_undeploy,
 )
 from tacita.runtime.party import Party
-from tacita.runtime.transport import Endpoint, Message
+from tacita.runtime.transport import Endpoint, Kind, Message
 
 USER = "the user's side"
+ALL: frozenset[Kind] = frozenset(get_args(Kind))
+# What names files is for a user's side that shares them.
+WITHOUT_STOCK: frozenset[Kind] = ALL - {"ahead", "prepare", "release"}
 
 
 def stop(endpoint: Endpoint, names: Sequence[str]) -> None:
@@ -28,12 +32,20 @@ def stop(endpoint: Endpoint, names: Sequence[str]) -> None:
     for name in names:
         try:
             endpoint.send(name, Message("stop"))
-        except PeerTimeout:
-            continue  # it has stopped reading, and ends at its own limit
+        except PeerError:
+            continue  # it has stopped reading, or is gone, and ends at its own limit
 
 
-def serve(role: Party | Dealer, endpoint: Endpoint, names: Sequence[str]) -> None:
-    """A role's thread: carries out orders until it is told to stop, or fails."""
+def serve(
+    role: Party | Dealer,
+    endpoint: Endpoint,
+    names: Sequence[str],
+    kinds: frozenset[Kind] = ALL,
+) -> None:
+    """A role's thread: carries out orders until it is told to stop, or fails.
+
+    kinds: of orders; another is a failure.
+    """
     kernels.pool_arrays()
     try:
         role.start()
@@ -47,6 +59,8 @@ def serve(role: Party | Dealer, endpoint: Endpoint, names: Sequence[str]) -> Non
                 endpoint.send(USER, message)
             elif len(message.header) > 2 * LARGEST_ORDER:  # with what is to be forgotten
                 raise PeerFailed(f"an order of {len(message.header)} bytes is too large")
+            elif message.kind not in kinds:
+                raise PeerFailed(f"{USER} may not ask for {message.kind!r} in this session")
             else:
                 follow(role, message)
     except Exception as error:
@@ -87,5 +101,5 @@ def announce(endpoint: Endpoint, names: Sequence[str], error: Exception) -> None
         if other != endpoint.name:
             try:
                 endpoint.send(other, Message("fail", text.encode()))
-            except PeerTimeout:
-                continue  # it has stopped reading, and ends at its own limit
+            except PeerError:
+                continue  # it has stopped reading, or is gone, and ends at its own limit

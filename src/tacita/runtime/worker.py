@@ -1,4 +1,4 @@
-"""Workers: named places that hold shares or plain tensors, here as threads of this process."""
+"""Workers: named places that hold shares, and, as threads of this process, plain tensors."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tacita.runtime.traffic import Traffic, measured
 PROTOCOLS = ("tables",)
 
 
-class VirtualWorker:
-    """A worker in this process, named by `id`.
+class Worker:
+    """A named place that holds shares; `VirtualWorker` is one in this process.
 
     hook: accepted as PySyft's users pass it; not needed.
     """
@@ -30,22 +30,48 @@ class VirtualWorker:
             raise UsageError(f"a worker's id is a non-empty string, not {id!r}")
         self.id = id
         self.hook = hook
-        self._objects: dict[int, np.ndarray] = {}
-        self._object_ids = count(1)
         self._sessions: dict[tuple[object, ...], Session] = {}
         self._lock = Lock()
 
     def __repr__(self) -> str:
-        return f"VirtualWorker(id={self.id!r})"
+        return f"{type(self).__name__}(id={self.id!r})"
 
     def put(self, array: np.ndarray) -> int:
         """Stores a plain array; returns its number here."""
+        raise UsageError(f"{self!r} takes shares only: share the tensor instead of sending it")
+
+    def take(self, number: int) -> np.ndarray:
+        """Hands a stored array back and forgets it."""
+        raise UsageError(f"{self!r} has no plain tensors")
+
+    def clear_objects(self) -> None:
+        """Ends the sessions that start with this worker."""
+        with self._lock:
+            for session in self._sessions.values():
+                session.close()
+            self._sessions.clear()
+
+    def open_session(
+        self, holders: Sequence[Worker], dealer: Worker | None, *, protocol: str, checked: bool
+    ) -> Session:
+        """A new session of these workers, all of one kind, the first of whom this is."""
+        raise NotImplementedError
+
+
+class VirtualWorker(Worker):
+    """A worker in this process, named by `id`."""
+
+    def __init__(self, hook: Any = None, id: str = "worker") -> None:
+        super().__init__(hook, id)
+        self._objects: dict[int, np.ndarray] = {}
+        self._object_ids = count(1)
+
+    def put(self, array: np.ndarray) -> int:
         number = next(self._object_ids)
         self._objects[number] = array.copy()
         return number
 
     def take(self, number: int) -> np.ndarray:
-        """Hands a stored array back and forgets it."""
         try:
             return self._objects.pop(number)
         except KeyError:
@@ -56,15 +82,22 @@ class VirtualWorker:
     def clear_objects(self) -> None:
         """Forgets plain arrays and ends the sessions that start with this worker."""
         self._objects.clear()
-        with self._lock:
-            for session in self._sessions.values():
-                session.close()
-            self._sessions.clear()
+        super().clear_objects()
+
+    def open_session(
+        self, holders: Sequence[Worker], dealer: Worker | None, *, protocol: str, checked: bool
+    ) -> Session:
+        return EmbeddedSession(
+            [each.id for each in holders],
+            dealer.id if dealer is not None else None,
+            protocol=protocol,
+            checked=checked,
+        )
 
 
 def session_for(
-    holders: Sequence[VirtualWorker],
-    dealer: VirtualWorker | None,
+    holders: Sequence[Worker],
+    dealer: Worker | None,
     *,
     protocol: str = "tables",
     checked: bool = False,
@@ -80,20 +113,20 @@ def session_for(
     with owner._lock:
         session = owner._sessions.get(key)
         if session is None or not session.usable:
-            session = EmbeddedSession(
-                [each.id for each in holders],
-                dealer.id if dealer is not None else None,
-                protocol=protocol,
-                checked=checked,
-            )
+            session = owner.open_session(holders, dealer, protocol=protocol, checked=checked)
             owner._sessions[key] = session
         return session
 
 
-def validate(holders: Sequence[VirtualWorker], dealer: VirtualWorker | None, protocol: str) -> None:
+def validate(holders: Sequence[Worker], dealer: Worker | None, protocol: str) -> None:
     for each in (*holders, *([dealer] if dealer is not None else [])):
-        if not isinstance(each, VirtualWorker):
+        if not isinstance(each, Worker):
             raise HoldersError(f"shares are held by workers, not by {type(each).__name__}")
+        if type(each) is not type(holders[0]):
+            raise HoldersError(
+                f"{holders[0]!r} and {each!r} hold no shares together: one is in this process, the "
+                "other is not"
+            )
     names = [each.id for each in holders]
     if USER in names or (dealer is not None and dealer.id == USER):
         raise HoldersError(f"{USER!r} is not a worker's id: choose another")
@@ -115,13 +148,14 @@ def validate(holders: Sequence[VirtualWorker], dealer: VirtualWorker | None, pro
 
 @contextmanager
 def measure(
-    *holders: VirtualWorker, crypto_provider: VirtualWorker | None = None, checked: bool = False
+    *holders: Worker, crypto_provider: Worker | None = None, checked: bool = False
 ) -> Iterator[Traffic]:
     """with measure(alice, bob, crypto_provider=dealer) as traffic: …
 
     Counts rounds and bytes of the session of these workers; filled in when the block ends.
     """
     session = session_for(holders, crypto_provider, checked=checked)
-    assert isinstance(session, EmbeddedSession)
+    if not isinstance(session, EmbeddedSession):
+        raise UsageError("traffic is counted of workers in this process: use VirtualWorker")
     with measured(session) as traffic:
         yield traffic

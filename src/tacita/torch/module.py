@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from tacita.errors import EncodingError, HoldersError, UsageError
-from tacita.runtime.worker import VirtualWorker
+from tacita.runtime.worker import Worker
 from tacita.torch.fixed_precision_tensor import FixedPrecisionTensor
 from tacita.torch.fixed_precision_tensor import fix_precision as fixed
 from tacita.torch.lowering import Lowering
@@ -110,8 +110,8 @@ def float_precision(self: nn.Module) -> nn.Module:
 
 def share(
     self: nn.Module,
-    *holders: VirtualWorker,
-    crypto_provider: VirtualWorker | None = None,
+    *holders: Worker,
+    crypto_provider: Worker | None = None,
     requires_grad: bool = False,
     protocol: str = "tables",
     dtype: str | None = None,
@@ -156,7 +156,7 @@ def get(self: nn.Module) -> nn.Module:
     return self
 
 
-def send(self: nn.Module, location: VirtualWorker) -> nn.Module:
+def send(self: nn.Module, location: Worker) -> nn.Module:
     """Moves all parameters and buffers to a worker, which sees them."""
     replace(self, lambda _: True, each(lambda tensor: sent(tensor, location)))
     return self
@@ -171,7 +171,7 @@ def encrypt(
     self: nn.Module,
     protocol: str = "tables",
     *,
-    workers: Sequence[VirtualWorker] = (),
+    workers: Sequence[Worker] = (),
     precision_fractional: int = 3,
     base: int = 10,
     **options: Any,

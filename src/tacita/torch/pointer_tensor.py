@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from tacita.errors import UnsupportedOperation
-from tacita.runtime.worker import VirtualWorker
+from tacita.runtime.worker import Worker
 from tacita.torch.encoding import array_of
 from tacita.torch.ring_tensor import RingTensor
 from tacita.torch.swapping import replaced_by
@@ -20,14 +20,14 @@ class PointerTensor(torch.Tensor):
     The worker holds the tensor in the clear: this moves data, it protects nothing.
     """
 
-    location: VirtualWorker
+    location: Worker
     id_at_location: int
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
     def __new__(
-        cls: type[Self], location: VirtualWorker, number: int, shape: Any, dtype: torch.dtype
+        cls: type[Self], location: Worker, number: int, shape: Any, dtype: torch.dtype
     ) -> Self:
         tensor: Self = torch.Tensor._make_wrapper_subclass(cls, tuple(shape), dtype=dtype)
         tensor.location = location
@@ -67,9 +67,9 @@ class PointerTensor(torch.Tensor):
     __str__ = __repr__
 
 
-def send(tensor: torch.Tensor, location: VirtualWorker) -> PointerTensor:
+def send(tensor: torch.Tensor, location: Worker) -> PointerTensor:
     """Moves a plain tensor to a worker, which sees it."""
-    if not isinstance(location, VirtualWorker):
+    if not isinstance(location, Worker):
         raise UnsupportedOperation(f"a tensor is sent to a worker, not to {location!r}")
     if isinstance(tensor, RingTensor | PointerTensor):
         raise UnsupportedOperation(

@@ -10,7 +10,7 @@ import torch
 from tacita.errors import EncodingError, HoldersError, UsageError
 from tacita.ring.fixed_point import LARGEST, Array, Precision
 from tacita.runtime.session import Session
-from tacita.runtime.worker import VirtualWorker, session_for
+from tacita.runtime.worker import Worker, session_for
 from tacita.torch.encoding import integers_of, is_integer
 from tacita.torch.fixed_precision_tensor import (
     FixedPrecisionTensor,
@@ -27,8 +27,8 @@ PYSYFT_DEFAULT = "mpc"  # what PySyft's encrypt calls sharing, whichever compari
 
 def share(
     tensor: torch.Tensor,
-    *holders: VirtualWorker,
-    crypto_provider: VirtualWorker | None = None,
+    *holders: Worker,
+    crypto_provider: Worker | None = None,
     requires_grad: bool = False,
     protocol: str = "tables",
     dtype: str | None = None,
@@ -58,8 +58,8 @@ def share(
 
 
 def open_session(
-    holders: Sequence[VirtualWorker],
-    crypto_provider: VirtualWorker | None,
+    holders: Sequence[Worker],
+    crypto_provider: Worker | None,
     *,
     protocol: str,
     checked: bool,
@@ -101,8 +101,8 @@ def encrypt(
     tensor: torch.Tensor,
     protocol: str = "tables",
     *,
-    workers: Sequence[VirtualWorker] = (),
-    crypto_provider: VirtualWorker | None = None,
+    workers: Sequence[Worker] = (),
+    crypto_provider: Worker | None = None,
     requires_grad: bool = False,
     precision_fractional: int = 3,
     base: int = 10,
