@@ -1,0 +1,1 @@
+"""Roles on machines of their own: identities, TLS, frames and links between them."""
