@@ -1,0 +1,352 @@
+"""A party's dealt batches on its own disk, each used once: the ledger decides, the files obey.
+
+A batch arrives from the dealer and is written to a sealed file (`runtime/stock.py`), under a secret
+that this party alone has. The ledger says what may be done with it:
+
+    receive   entered as dealing, then written; the file lies whole on the disk
+    ready     the dealer said that every party has its own
+    take      spent in the ledger, durably, and taken from the folder, before a byte of it is used
+    void      never used, and the file is gone; so is a batch whose receiving fails
+
+Whatever is interrupted between two steps can at worst lose a batch. `sweep` deletes what is left:
+files of batches that are spent, void or unknown to the ledger, and of dealings that a crash cut
+short. The folder is one process's own; replicas of a party share a ledger and not a folder.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tacita.errors import CredentialError, MaterialError, MaterialMismatch, TacitaError
+from tacita.runtime.sealing import LARGEST_PAYLOAD
+from tacita.runtime.stock import StockWriter, TakenBatch, take
+from tacita.runtime.stock_folder import Label, Slot, on_disk
+from tacita.service.ledger import Ledger
+
+Array = NDArray[np.uint64]
+
+SECRET_BYTES = 32
+AT_REST = "at_rest.secret"
+STAGES = ("part", "stock", "taken", "spent")
+# What a file, and each record in it, needs beside the words, generously: header, tag, counter.
+FILE_OVERHEAD = 512
+RECORD_OVERHEAD = 64
+
+
+class Arriving:
+    """A batch that is being written; `Storehouse.receive` makes it."""
+
+    __slots__ = ("_house", "_writer", "batch")
+
+    def __init__(self, house: Storehouse, writer: StockWriter, batch: bytes) -> None:
+        self._house = house
+        self._writer = writer
+        self.batch = batch
+
+    def add(self, number: int, dealt: dict[int, list[Array]]) -> None:
+        """The corrections of one instruction, by branch; for the last party, in ascending order.
+
+        Raises MaterialError where the room or the disk is full, UsageError for what does not fit.
+        """
+        self._house._reserve(self.batch, size_of(dealt))
+        self._writer.add(number, dealt)
+
+
+class Storehouse:
+    """The batches of all models that one process of a party has; for many threads.
+
+    folder: made if it is not there. party: index among `parties`; the last takes corrections.
+    secret: `own_secret`'s. room: bytes that all files may have together.
+
+    Raises MaterialError where ledger or disk refuse, UsageError for a secret that is too short.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        ledger: Ledger,
+        *,
+        party: int,
+        parties: int,
+        secret: bytes,
+        room: int,
+    ) -> None:
+        self._folder = folder
+        self._ledger = ledger
+        self._party = party
+        self._parties = parties
+        self._secret = secret
+        self._room = room
+        self._lock = threading.Lock()
+        # Batches between `receive` and `ready`, with the bytes reserved for what is not yet whole.
+        self._arriving: dict[bytes, int] = {}
+        self._taking: set[bytes] = set()
+        with on_disk(folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def __repr__(self) -> str:
+        return f"Storehouse({self._folder}, party {self._party} of {self._parties})"
+
+    # ---- one batch -----------------------------------------------------------------------------
+
+    @contextmanager
+    def receive(self, model: bytes, program: bytes, batch: bytes, key: bytes) -> Iterator[Arriving]:
+        """A block in which the dealer's corrections are added; leaving it publishes the file.
+
+        model, batch: 16 bytes. program: its digest, 32 bytes. key: of the party's streams, 16
+        bytes. After the block the batch is dealing still, until `ready`. An error in the block, or
+        of the disk, leaves it void and without a file.
+
+        Raises MaskReused for a batch that the ledger knows, which is left as it is, or of which
+        the folder has a file, which goes; MaterialError where the room or the disk is full.
+        Memory: about two records of 1 MiB.
+        """
+        label = self._label(model, program, batch)
+        self._ledger.enter(batch, model, program)
+        try:
+            self._reserve(batch, FILE_OVERHEAD)
+            with StockWriter(self._folder, label, self._secret, key) as writer:
+                yield Arriving(self, writer, batch)
+            with self._lock:
+                self._arriving[batch] = 0  # its file counts by its own size from now on
+        except BaseException:
+            self._abandon(batch)
+            raise
+
+    def ready(self, batch: bytes) -> None:
+        """All parties have theirs: it may be taken. If the ledger refuses, it is void.
+
+        Raises MaterialMismatch for one that is not dealing, or not yet wholly received.
+        """
+        if self._arriving.get(batch):
+            raise MaterialMismatch(
+                f"{self._slot(batch).path('part')} is being written still; wait until it is whole"
+            )
+        try:
+            self._ledger.ready(batch)
+        except TacitaError:
+            if batch in self._arriving:
+                self._abandon(batch)
+            raise
+        with self._lock:
+            self._arriving.pop(batch, None)
+
+    def void(self, batch: bytes) -> None:
+        """It will not be used, and its file is deleted. Raises MaskReused if it was spent."""
+        self._ledger.void(batch)
+        with self._lock:
+            self._arriving.pop(batch, None)
+        self._delete([batch])
+
+    def take(
+        self, model: bytes, program: bytes, batch: bytes, taker: str, query: str = ""
+    ) -> TakenBatch:
+        """A ready batch, for this once; use it in a `with` block. Costs one sync of the ledger.
+
+        The ledger has it as spent before its file is opened, so it is used up even where the file
+        then turns out to be missing, cut or altered.
+
+        Raises MaskReused for a batch that was spent, MaterialMismatch for one that is not ready, of
+        another model or program, or whose file does not fit, MaterialError where the disk refuses.
+        """
+        label = self._label(model, program, batch)
+        with self._lock:
+            self._taking.add(batch)
+        try:
+            self._ledger.spend(batch, taker, model=model, program=program, query=query)
+            try:
+                return take(self._folder, label, self._secret)
+            except BaseException:
+                with suppress(MaterialError):  # what is left goes at the next sweep
+                    self._delete([batch])
+                raise
+        finally:
+            with self._lock:
+                self._taking.discard(batch)
+
+    # ---- all of them ---------------------------------------------------------------------------
+
+    def level(self, model: bytes) -> int:
+        """How many batches are ready, and here."""
+        return len(self.waiting(model))
+
+    def waiting(self, model: bytes) -> list[bytes]:
+        """Ids of the batches that are ready and have their file in this folder, oldest first."""
+        return [
+            batch
+            for batch in self._ledger.waiting(model)
+            if self._slot(batch).path("stock").exists()
+        ]
+
+    def dealing(self, model: bytes) -> list[bytes]:
+        """Ids of the batches that are being received, or wait for other parties, oldest first."""
+        return self._ledger.dealing(model)
+
+    def void_all_but(self, model: bytes, keep: set[bytes]) -> list[bytes]:
+        """Gives up the ready ones that other parties do not have; returns their ids."""
+        gone = self._ledger.void_all_but(model, keep)
+        self._delete(gone)
+        return gone
+
+    def forget_model(self, model: bytes) -> list[bytes]:
+        """Gives up all batches of a model that is gone; returns their ids."""
+        gone = self._ledger.forget_model(model)
+        with self._lock:
+            for batch in gone:
+                self._arriving.pop(batch, None)
+        self._delete(gone)
+        return gone
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Of all files of batches, those in use included."""
+        return sum(size for _, size in self._files())
+
+    def discard(self, batches: Iterable[bytes]) -> None:
+        """Gives up these batches, unless they are spent, and deletes their files."""
+        chosen = list(batches)
+        states = self._ledger.states(chosen)
+        for batch in chosen:
+            if states.get(batch) in ("dealing", "ready"):
+                self._ledger.void(batch)
+            with self._lock:
+                self._arriving.pop(batch, None)
+        self._delete(chosen)
+
+    def sweep(self) -> list[bytes]:
+        """Deletes what is left of batches that nobody can take any more; returns their ids.
+
+        Those are spent, void or unknown to the ledger, or were being received by a process that is
+        gone. Batches that this process receives or takes at the moment are left alone. Files in use
+        may lose their name, which does no harm: whoever uses one has it open.
+        """
+        # The files first: one that appears later is not looked at, and one whose receiving ends
+        # after the ledger was asked is still among those that arrive.
+        found = {slot.batch for slot, _ in self._files()}
+        with self._lock:
+            arriving = set(self._arriving)
+        states = self._ledger.states(found)
+        gone = []
+        for batch in sorted(found - arriving):
+            state = states.get(batch)
+            if state == "ready":
+                continue
+            if state == "dealing":
+                self._ledger.void(batch)
+            with self._lock:
+                busy = batch in self._taking
+            if not busy:
+                gone.append(batch)
+        self._delete(gone)
+        return gone
+
+    # ---- files ---------------------------------------------------------------------------------
+
+    def _label(self, model: bytes, program: bytes, batch: bytes) -> Label:
+        return Label(program, model, batch, self._party, self._parties)
+
+    def _slot(self, batch: bytes) -> Slot:
+        return Slot(self._folder, batch, self._party)
+
+    def _files(self) -> Iterator[tuple[Slot, int]]:
+        """Every file of this party's batches, and how many bytes it has."""
+        with on_disk(self._folder), os.scandir(self._folder) as entries:
+            for entry in entries:
+                slot = Slot.at(Path(entry.path))
+                if slot is None or slot.party != self._party:
+                    continue
+                with suppress(FileNotFoundError):  # whoever had it is done with it
+                    yield slot, entry.stat().st_size
+
+    def _reserve(self, batch: bytes, more: int) -> None:
+        """Counts what is about to be written. Raises MaterialError where it is too much."""
+        with self._lock:
+            whole = sum(size for slot, size in self._files() if not self._arriving.get(slot.batch))
+            written = sum(self._arriving.values())
+            if whole + written + more > self._room:
+                raise MaterialError(
+                    f"{self._folder} may hold {self._room} bytes of dealt batches and has "
+                    f"{whole + written}; let queries use some, or give the stock more room"
+                )
+            self._arriving[batch] = self._arriving.get(batch, 0) + more
+
+    def _abandon(self, batch: bytes) -> None:
+        """After an error: void, as far as the ledger can be written; the next sweep tries again."""
+        with suppress(TacitaError):
+            self._ledger.void(batch)
+        with self._lock:
+            self._arriving.pop(batch, None)
+        with suppress(MaterialError):
+            self._delete([batch])
+
+    def _delete(self, batches: Iterable[bytes]) -> None:
+        """All files of these; the ledger, not a marker, keeps them from being used again."""
+        with on_disk(self._folder):
+            for batch in batches:
+                for stage in STAGES:
+                    self._slot(batch).path(stage).unlink(missing_ok=True)
+
+
+def size_of(dealt: dict[int, list[Array]]) -> int:
+    """At least what the corrections of one instruction need in a file."""
+    arrays = [array for branch in dealt.values() for array in branch]
+    words = sum(array.nbytes for array in arrays)
+    records = 2 + words // LARGEST_PAYLOAD
+    return words + records * RECORD_OVERHEAD + 9 * (len(arrays) + len(dealt))
+
+
+def own_secret(folder: Path) -> bytes:
+    """The 32 random bytes under which a party seals its own files; made when there are none.
+
+    folder: made if it is not there. The file is readable by its owner alone.
+
+    Raises CredentialError for a file that others can read, that is another user's or has another
+    length; MaterialError where the disk refuses. Without the secret what it sealed is lost.
+    """
+    path = folder / AT_REST
+    with on_disk(path):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            _make_secret(folder, path)
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            secret = file.read(SECRET_BYTES + 1)
+    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO) or status.st_uid != os.geteuid():
+        raise CredentialError(
+            f"{path} is open to others than this party's user; if nobody has read it, chown and "
+            "chmod 600 it, else begin with an empty data folder"
+        )
+    if len(secret) != SECRET_BYTES:
+        raise CredentialError(
+            f"{path} has {status.st_size} bytes instead of {SECRET_BYTES}; restore it, or begin "
+            "with an empty data folder"
+        )
+    return secret
+
+
+def _make_secret(folder: Path, path: Path) -> None:
+    """Appears under its name when it is whole; of several processes that make one, one wins."""
+    draft = folder / f"{AT_REST}.{os.urandom(8).hex()}"
+    made = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(made, "wb") as file:
+            file.write(os.urandom(SECRET_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    folder_on_disk = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder_on_disk)
+    finally:
+        os.close(folder_on_disk)
