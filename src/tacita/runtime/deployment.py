@@ -42,7 +42,7 @@ class Deployment:
 
     digest: of the program; parties compare it before anything is opened.
     dealt: the instructions that the dealer has corrections for.
-    kept: the wires that no instruction frees.
+    touched: what each instruction reads and writes and no output is: freed after its last use.
     """
 
     def __init__(self, order: Deploy, *, checked: bool) -> None:
@@ -71,9 +71,11 @@ class Deployment:
             for number, instruction in enumerate(self.program.instructions)
             if instruction.cost().dealt_bytes
         ]
-        # What each instruction reads and writes, in the order of the program.
-        self.touched = [(*each.reads, *each.writes) for each in self.program.instructions]
-        self.kept = {port.wire for port in self.program.outputs}
+        kept = {port.wire for port in self.program.outputs}
+        self.touched = [
+            tuple(wire for wire in (*each.reads, *each.writes) if wire not in kept)
+            for each in self.program.instructions
+        ]
         self._weights = order.weights
         wires = self.program.wires
         self._constants: dict[int, Array] = {}
@@ -81,6 +83,11 @@ class Deployment:
             values = literal.array(wires[literal.wire].shape)
             values.setflags(write=False)
             self._constants[literal.wire] = values
+
+    @property
+    def weights(self) -> tuple[int, ...]:
+        """Wires of the session."""
+        return self._weights
 
     @property
     def size(self) -> int:

@@ -7,6 +7,7 @@ import msgspec
 from tacita.protocols import AnyInstruction
 from tacita.protocols.boundary import Arrival
 
+WITHHELD = "not for this user: "  # how a refusal to reveal begins that is no failed check
 LARGEST_ORDER = 64 << 20  # bytes; an order names public things, and indices of a gather
 
 
@@ -72,6 +73,23 @@ class Prepare(msgspec.Struct, frozen=True, array_like=True):
     folder: str
 
 
+class Lend(msgspec.Struct, frozen=True, array_like=True):
+    """To the parties: what lies with them under this name becomes a wire of the session."""
+
+    number: int
+    wire: int
+    name: str
+
+
+class Keep(msgspec.Struct, frozen=True, array_like=True):
+    """To the parties: a wire of the session is to lie with them under a name, described so."""
+
+    number: int
+    wire: int
+    name: str
+    about: bytes
+
+
 class Undeploy(msgspec.Struct, frozen=True, array_like=True):
     """The program under this number will not be run again; its batches are lost."""
 
@@ -120,6 +138,8 @@ decode_undeploy = msgspec.msgpack.Decoder(Undeploy).decode
 decode_run = msgspec.msgpack.Decoder(Run).decode
 decode_ahead = msgspec.msgpack.Decoder(Ahead).decode
 decode_prepare = msgspec.msgpack.Decoder(Prepare).decode
+decode_lend = msgspec.msgpack.Decoder(Lend).decode
+decode_keep = msgspec.msgpack.Decoder(Keep).decode
 decode_answer = msgspec.msgpack.Decoder(Answer).decode
 decode_dealt = msgspec.msgpack.Decoder(Dealt).decode
 decode_turn = msgspec.msgpack.Decoder(Turn).decode

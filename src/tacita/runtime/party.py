@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from tacita.errors import MaskReused, MaterialError, MaterialMismatch, PeerFailed
+from tacita.errors import (
+    BoundExceeded,
+    MaskReused,
+    MaterialError,
+    MaterialMismatch,
+    PeerFailed,
+    TacitaError,
+    UsageError,
+)
 from tacita.program.instruction import Instruction
 from tacita.program.readings import Array
 from tacita.protocols import Constant, Reveal
@@ -20,8 +29,11 @@ from tacita.runtime.deployment import Deployment, agree, announced
 from tacita.runtime.execution import Execution, failure_of, pass_over
 from tacita.runtime.material import BatchMaterial, LiveMaterial, RunMaterial
 from tacita.runtime.orders import (
+    WITHHELD,
     Answer,
     Deploy,
+    Keep,
+    Lend,
     Order,
     Prepare,
     Run,
@@ -30,10 +42,38 @@ from tacita.runtime.orders import (
     encode,
 )
 from tacita.runtime.reading import Preparation, Prepared, begin
+from tacita.runtime.restrictions import Loans, Restrictions
 from tacita.runtime.rounds import Rounds, expected
 from tacita.runtime.stock import Label, take
 from tacita.runtime.store import Held, Store
 from tacita.runtime.transport import Endpoint, Kind, Message
+
+
+class Shelf(Protocol):
+    """Where shares lie that outlast a session; the default has none."""
+
+    def lent(self, name: str) -> tuple[Array, Loans]:
+        """A share, and the loans it depends on. Raises TacitaError."""
+        ...
+
+    def keep(self, name: str, share: Array, about: bytes, loans: Loans) -> None: ...
+
+    def refusal(self, loans: Loans) -> str | None:
+        """Why what depends on these loans is not revealed to the session's user; None if it is."""
+        ...
+
+
+class NoShelf:
+    """See `Shelf`."""
+
+    def lent(self, name: str) -> tuple[Array, Loans]:
+        raise UsageError(f"nothing lies here under {name!r}")
+
+    def keep(self, name: str, share: Array, about: bytes, loans: Loans) -> None:
+        raise UsageError("nothing is kept here beyond the session")
+
+    def refusal(self, loans: Loans) -> str | None:
+        return None
 
 
 class Party:
@@ -41,6 +81,7 @@ class Party:
 
     peers: the other parties' names. index: its place among the `len(peers) + 1` parties.
     dealer: None where nothing is ever dealt.
+    shelf: where what is lent to the session lies.
     revealing: told of every share, by its shape, before it leaves; what it raises keeps it here.
     """
 
@@ -55,9 +96,12 @@ class Party:
         limit: float,
         checked: bool = False,
         revealing: Callable[[tuple[int, ...]], None] = lambda _: None,
+        shelf: Shelf | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._revealing = revealing
+        self._shelf = shelf or NoShelf()
+        self._restrictions = Restrictions()
         self._checked = checked
         self._peers = tuple(peers)
         self._index = index
@@ -112,6 +156,7 @@ class Party:
                 pass_over(instruction, number, store, self._live, failure)
             else:
                 self._run_alone(number, instruction)
+            self._restrictions.carry(instruction.reads, instruction.writes)
             self.carried += 1
         self._forget(order.forget)
 
@@ -213,6 +258,7 @@ class Party:
         self.rounds += rounds.count
         source.finish()
         deployment.hand_out(store, self._store, order.outputs)
+        self._restrictions.carry((*order.inputs, *deployment.weights), order.outputs)
         self._forget(order.forget)
 
     def _rounds(self, number: int, batch: bytes = b"") -> Rounds:
@@ -224,11 +270,39 @@ class Party:
     def _forget(self, wires: Sequence[int]) -> None:
         for wire in wires:
             self._store.forget(wire)
+            self._restrictions.forget(wire)
+
+    # ---- what outlasts the session -------------------------------------------------------------
+
+    def lend(self, order: Lend) -> None:
+        share, loans = self._shelf.lent(order.name)
+        self._store.hold(order.wire, Held(share))
+        self._restrictions.lend(order.wire, loans)
+        self.carried += 1
+
+    def keep(self, order: Keep) -> None:
+        """Tells the user when it is kept, or why not."""
+        try:
+            if order.wire in self._store.failed:
+                raise BoundExceeded(self._store.failed[order.wire])
+            share = np.array(self._store.share(order.wire))
+            loans = self._restrictions.behind([order.wire])
+            self._shelf.keep(order.name, share, order.about, loans)
+        except TacitaError as error:
+            answer = encode(Answer(order.number, f"{self._endpoint.name}: {error}"))
+            self._endpoint.send(self._user, Message("refuse", answer))
+        else:
+            self._endpoint.send(self._user, Message("done", encode(Answer(order.number))))
+        self.carried += 1
 
     # ---- what goes to the user -----------------------------------------------------------------
 
     def _reveal(self, number: int, wire: int) -> None:
-        if wire in self._store.failed:
+        why = self._shelf.refusal(self._restrictions.behind([wire]))
+        if why is not None:
+            refusal = encode(Answer(number, WITHHELD + why))
+            self._endpoint.send(self._user, Message("refuse", refusal))
+        elif wire in self._store.failed:
             refusal = encode(Answer(number, self._store.failed[wire]))
             self._endpoint.send(self._user, Message("refuse", refusal))
         else:

@@ -13,6 +13,8 @@ from tacita.runtime.orders import (
     LARGEST_ORDER,
     decode_ahead,
     decode_deploy,
+    decode_keep,
+    decode_lend,
     decode_order,
     decode_prepare,
     decode_run,
@@ -84,6 +86,10 @@ def follow(role: Party | Dealer, message: Message) -> None:
             role.release(decode_prepare(message.header))
         case "ahead" if isinstance(role, Dealer):
             role.deal_ahead(decode_ahead(message.header))
+        case "lend" if isinstance(role, Party):
+            role.lend(decode_lend(message.header))
+        case "keep" if isinstance(role, Party):
+            role.keep(decode_keep(message.header))
         case "prepare" if isinstance(role, Party):
             role.prepare(decode_prepare(message.header))
         case _:

@@ -24,6 +24,7 @@ from tacita.errors import (
     MissingDealerError,
     PeerFailed,
     PeerTimeout,
+    Refused,
     SessionClosed,
     UsageError,
 )
@@ -34,9 +35,12 @@ from tacita.protocols import AnyInstruction, Constant, Forget, Input, MaskWires,
 from tacita.ring.randomness import SharingSource
 from tacita.runtime.orders import (
     LARGEST_ORDER,
+    WITHHELD,
     Ahead,
     Answer,
     Deploy,
+    Keep,
+    Lend,
     Order,
     Prepare,
     Run,
@@ -238,9 +242,34 @@ class Session:
             (share,) = message.arrays
             total = share.copy() if total is None else np.add(total, share, out=total)
         if refusal is not None:
+            if refusal.startswith(WITHHELD):
+                raise Refused(refusal)
             raise BoundExceeded(refusal)
         assert total is not None
         return total.reshape(handle.wire.shape)
+
+    # ---- what outlasts the session -------------------------------------------------------------
+
+    def borrow(self, name: str, wire: Wire) -> Handle:
+        """What lies with the parties under a name, as a wire of this session."""
+        with self._lock:
+            self._flush()
+            number = self._next_number(1)
+            self._tell(self.holders, Message("lend", encode(Lend(number, wire.id, name))))
+        return Handle(self, wire)
+
+    def keep(self, handle: Handle, name: str, about: bytes) -> None:
+        """Leaves a wire with the parties under a name; raises UsageError where one refuses."""
+        with self._asking:
+            with self._lock:
+                self._flush()
+                number = self._next_number(1)
+                order = Keep(number, handle.wire.id, name, about)
+                self._tell(self.holders, Message("keep", encode(order)))
+            answers = [self._await(holder, number) for holder in self.holders]
+        refusals = [decode_answer(a.header).text for a in answers if a.kind == "refuse"]
+        if refusals:
+            raise UsageError("; ".join(refusals))
 
     # ---- whole programs ------------------------------------------------------------------------
 

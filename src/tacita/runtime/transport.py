@@ -22,7 +22,7 @@ from tacita.errors import PeerFailed, PeerTimeout
 Array = NDArray[np.uint64]
 Kind = Literal[
     # from the user's side
-    "instruct", "deploy", "undeploy", "run", "ahead", "prepare", "release", "stop",
+    "instruct", "deploy", "undeploy", "run", "ahead", "prepare", "release", "stop", "lend", "keep",
     # between roles
     "key", "agree", "material", "open",
     # to the user's side, or to everybody

@@ -119,12 +119,13 @@ def session_for(
 
 
 def validate(holders: Sequence[Worker], dealer: Worker | None, protocol: str) -> None:
-    for each in (*holders, *([dealer] if dealer is not None else [])):
+    workers = [*holders, *([dealer] if dealer is not None else [])]
+    for each in workers:
         if not isinstance(each, Worker):
             raise HoldersError(f"shares are held by workers, not by {type(each).__name__}")
-        if type(each) is not type(holders[0]):
+        if type(each) is not type(workers[0]):
             raise HoldersError(
-                f"{holders[0]!r} and {each!r} hold no shares together: one is in this process, the "
+                f"{workers[0]!r} and {each!r} hold no shares together: one is in this process, the "
                 "other is not"
             )
     names = [each.id for each in holders]
