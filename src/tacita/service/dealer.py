@@ -1,0 +1,295 @@
+"""The dealer's daemon: keys for the masks of weights, and batches for the parties' stocks.
+
+It knows programs and masks, and learns neither shares, opened values nor results. It keeps, for
+each model, the program and the keys of the weights' masks, sealed on its disk; of a batch it keeps
+nothing. A batch's id and keys are fresh from the operating system, so none is dealt to two takers,
+whatever was lost or restarted.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+
+from tacita.errors import PeerError, PeerFailed, ProgramError, TacitaError
+from tacita.network.endpoint import StreamEndpoint
+from tacita.network.identity import Principal
+from tacita.network.link import Stream
+from tacita.ring import kernels
+from tacita.ring.randomness import StreamKey, fresh_key
+from tacita.runtime.dealer import BATCH_BYTES, Dealer
+from tacita.runtime.dealing import DealingOrder, deal_batch
+from tacita.runtime.deployment import Deployment
+from tacita.runtime.orders import Dealt, encode
+from tacita.runtime.serving import USER, WITHOUT_STOCK, serve
+from tacita.runtime.store import MaskStore
+from tacita.runtime.transport import Array, Message
+from tacita.service import weights
+from tacita.service.config import DealerConfig
+from tacita.service.conversations import (
+    BatchDealt,
+    Dealing,
+    Publishing,
+    Removing,
+    Session,
+    agree_to,
+    agreed,
+    begin,
+    eager_session_of,
+    end_session,
+    publication_of,
+    refuse,
+    topic_of,
+)
+from tacita.service.logs import Log
+from tacita.service.meeting import Meeting
+from tacita.service.models import deployed, masking_of
+from tacita.service.neighbours import Neighbours
+from tacita.service.sessions import require_same
+from tacita.service.storehouse import own_secret
+from tacita.service.weights import Published
+
+
+class DealtModel:
+    """A program, and the masks of its weights, expanded from the parties' keys when needed."""
+
+    def __init__(self, published: Published, keys: Sequence[bytes]) -> None:
+        self.published = published
+        self.deployment: Deployment = deployed(published.program, published.model)
+        self._keys = tuple(keys)
+        self._lock = Lock()
+        self._masks: MaskStore | None = None
+
+    def __repr__(self) -> str:
+        return f"DealtModel({self.published.name!r})"
+
+    @property
+    def masks(self) -> MaskStore:
+        """The parties' masks of the weights; nothing else draws from these keys."""
+        with self._lock:
+            if self._masks is None:
+                store = MaskStore()
+                for wire in range(len(self.deployment.program.weights)):
+                    store.known(wire)
+                instruction = masking_of(self.deployment.program)
+                keys = [StreamKey(key) for key in self._keys]
+                instruction.deal(
+                    DealingOrder(store, lambda n, b: [key.open(n, b) for key in keys], 0)
+                )
+                self._masks = store
+            return self._masks
+
+
+class DealerService:
+    """See the module. One batch is dealt at a time, on all cores."""
+
+    def __init__(self, config: DealerConfig, log: Log) -> None:
+        self.principal = config.credentials.check(role="dealer", name=config.name)
+        self._name = config.name
+        self._parties = [each.name for each in config.network.parties]
+        self._limits = config.limits
+        self._log = log
+        self._folder = Path(config.data) / "models"
+        self._secret = own_secret(Path(config.data))
+        self._meeting = Meeting()
+        self._models: dict[bytes, DealtModel] = {}
+        self._dealing = Lock()
+        self._neighbours = Neighbours(
+            config.credentials,
+            config.address,
+            {},
+            accept=self._accept,
+            welcome=self._welcome,
+            refused=lambda peer, error: log.warning("refused", peer=peer, why=error),
+        )
+
+    def start(self) -> None:
+        if self._folder.is_dir():
+            for path in sorted(self._folder.iterdir()):
+                if path.suffix == "":
+                    published, keys = weights.load_dealt(path, self._secret)
+                    self._models[published.model] = DealtModel(published, keys)
+        self._neighbours.start()
+        self._log.info("dealer started", port=self.port, models=len(self._models))
+
+    @property
+    def port(self) -> int:
+        return self._neighbours.port
+
+    def stop(self) -> None:
+        self._neighbours.close()
+
+    def _welcome(self, principal: Principal) -> bool:
+        if principal.role == "party":
+            return principal.name in self._parties
+        return principal.role in ("client", "owner")  # eager sessions, which parties vouch for
+
+    def _accept(self, stream: Stream) -> None:
+        kernels.pool_arrays()
+        peer = stream.link.peer
+        try:
+            topic = topic_of(stream, self._limits.handshake)
+            if isinstance(topic, Session):
+                try:
+                    self._join(stream, topic)
+                except TacitaError as error:
+                    end_session(stream, self._limits.round, error)
+                    raise
+                return
+            if peer.role != "party":
+                raise PeerFailed(f"{peer} may not speak to the dealer of {type(topic).__name__}")
+            match topic:
+                case Publishing():
+                    self._publish(stream, peer.name, topic)
+                case Dealing() if peer.name == self._parties[0]:
+                    self._deal(stream, topic)
+                case Removing():
+                    self._remove(stream, topic)
+                case _:
+                    raise PeerFailed(f"{peer} may not ask the dealer for {type(topic).__name__}")
+        except Exception as error:
+            self._log.warning("a conversation failed", peer=str(peer), why=error)
+            with suppress(PeerError):
+                refuse(stream, self._limits.round, error)
+            with suppress(PeerError):
+                stream.close("refused")
+
+    # ---- models --------------------------------------------------------------------------------
+
+    def _publish(self, stream: Stream, name: str, topic: Publishing) -> None:
+        limit = self._limits.publish
+        if name != self._parties[0]:
+            self._meeting.offer(publication_of(topic.model), name, (stream, topic), limit)
+            return
+        streams = {name: stream}
+        try:
+            deadline = time.monotonic() + limit
+            for other in self._parties[1:]:
+                streams[other], theirs = self._meeting.claim(
+                    publication_of(topic.model), other, deadline
+                )
+                if not isinstance(theirs, Publishing) or not theirs.agrees(topic):
+                    raise PeerFailed(f"{other} publishes something else than {name}")
+            keys = self._keep(topic)
+            for party, key in zip(self._parties, keys, strict=True):
+                streams[party].send(Message("key", key), limit)
+            self._log.info("model", name=topic.name, model=topic.model.hex(), owner=topic.owner)
+        except BaseException as error:
+            for each in streams.values():
+                with suppress(PeerError):
+                    if isinstance(error, Exception):
+                        refuse(each, limit, error)
+            raise
+        finally:
+            for each in streams.values():
+                with suppress(PeerError):
+                    each.close()
+
+    def _keep(self, topic: Publishing) -> list[bytes]:
+        """Fresh keys for the masks of a model's weights, stored before anybody has them."""
+        if topic.model in self._models:
+            raise PeerFailed(f"model {topic.model.hex()} was published before: its masks are used")
+        if not topic.program.endswith(topic.digest):
+            raise ProgramError("the program is not the one that was announced")
+        keys = [fresh_key() for _ in self._parties]
+        published = Published(
+            name=topic.name,
+            model=topic.model,
+            owner=topic.owner,
+            fingerprint=topic.fingerprint,
+            audience=topic.audience,
+            program=topic.program,
+            parties=len(self._parties),
+            index=-1,
+            made=time.time(),
+        )
+        model = DealtModel(published, keys)  # validates the program
+        weights.save_dealt(self._folder, published, keys, self._secret)
+        self._models[topic.model] = model
+        return keys
+
+    def _remove(self, stream: Stream, topic: Removing) -> None:
+        model = self._models.pop(topic.model, None)
+        if model is not None:
+            weights.remove(self._folder, topic.model)
+        agree_to(stream, self._limits.round)
+        stream.close()
+
+    # ---- eager sessions --------------------------------------------------------------------------
+
+    def _join(self, stream: Stream, topic: Session) -> None:
+        """Deals for a session as it goes, once every party, by its own policy, has joined it."""
+        peer = stream.link.peer
+        limit = self._limits.connect
+        if peer.role == "party":
+            self._meeting.offer(topic.session, peer.name, (stream, topic), limit)
+            return
+        require_same(topic, self._parties, self._name)
+        session = eager_session_of(peer.fingerprint, topic.session)
+        streams: dict[str, Stream] = {USER: stream}
+        deadline = time.monotonic() + limit
+        for name in self._parties:
+            streams[name], _ = self._meeting.claim(session, name, deadline)
+        endpoint = StreamEndpoint(self._name, streams, self._limits.round)
+        role = Dealer(endpoint, self._parties, USER, checked=topic.checked)
+        self._log.info("session begins", principal=str(peer))
+        serve(role, endpoint, self._parties, kinds=WITHOUT_STOCK)
+        self._log.info("session ended", principal=str(peer), instructions=role.carried)
+        for each in streams.values():
+            with suppress(PeerError):
+                each.close("the session has ended")
+
+    # ---- batches -------------------------------------------------------------------------------
+
+    def _deal(self, stream: Stream, topic: Dealing) -> None:
+        model = self._models.get(topic.model)
+        if model is None or model.deployment.digest != topic.digest:
+            raise PeerFailed(
+                f"the dealer has no model {topic.model.hex()} with that program: publish it again"
+            )
+        for _ in range(topic.runs):
+            with self._dealing:
+                batch = self._deal_batch(model)
+            agree_to(stream, self._limits.deal, batch.hex())
+        stream.close()
+
+    def _deal_batch(self, model: DealtModel) -> bytes:
+        """One batch to all parties; returns when each has said that it may be used."""
+        limit = self._limits.deal
+        batch = os.urandom(BATCH_BYTES)
+        keys = [fresh_key() for _ in self._parties]
+        streams: dict[str, Stream] = {}
+        try:
+            for name, key in zip(self._parties, keys, strict=True):
+                streams[name] = self._neighbours.open(name, batch, self._limits.connect)
+                topic = BatchDealt(model.published.model, model.deployment.digest, batch, key)
+                begin(streams[name], topic, limit)
+            last = streams[self._parties[-1]]
+
+            def write(number: int, dealt: dict[int, list[Array]]) -> None:
+                counts = {branch: len(arrays) for branch, arrays in dealt.items()}
+                corrections = tuple(array for arrays in dealt.values() for array in arrays)
+                last.send(Message("material", encode(Dealt(number, counts)), corrections), limit)
+
+            deal_batch(model.deployment, model.masks, keys, write)
+            for stream in streams.values():
+                stream.send(Message("end"), limit)
+            for name, stream in streams.items():
+                agreed(stream, name, limit)
+            # The leader is told last: what it knows to be ready is ready everywhere.
+            for name in reversed(self._parties):
+                agree_to(streams[name], limit)
+                agreed(streams[name], name, limit)
+        except TacitaError:
+            for stream in streams.values():
+                with suppress(PeerError):
+                    stream.close("the batch could not be dealt to everybody")
+            raise
+        for stream in streams.values():
+            with suppress(PeerError):
+                stream.close()
+        return batch

@@ -1,0 +1,135 @@
+"""A daemon's links to the others of its network, and the streams it opens on them.
+
+Of two parties the one of lower index dials; every party dials the dealer. So each pair has one
+link, whoever starts first, and a link that was lost is dialed again by the same side.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Condition, Event, Thread
+
+from tacita.errors import PeerError, PeerFailed, PeerTimeout, TacitaError
+from tacita.network.address import Address
+from tacita.network.dialer import Dialer
+from tacita.network.identity import Principal, Role
+from tacita.network.link import Link, Stream
+from tacita.network.listener import Listener
+from tacita.network.tls import Credentials
+
+REDIAL = 1.0  # seconds between two looks at links that should be there
+
+Accept = Callable[[Stream], None]
+
+
+class Neighbours:
+    """accept: is handed every stream that others open, in a thread of its own.
+
+    dialed: role and address of everybody whom this daemon dials. welcome: whether a principal that
+    connects may. joined: is told of every link to a party or the dealer that comes about.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        listen: Address,
+        dialed: dict[str, tuple[Role, Address]],
+        *,
+        accept: Accept,
+        welcome: Callable[[Principal], bool],
+        joined: Callable[[str], None] = lambda _: None,
+        refused: Callable[[str, Exception], None] = lambda _peer, _error: None,
+    ) -> None:
+        self._accept = accept
+        self._welcome = welcome
+        self._joined = joined
+        self._changed = Condition()
+        self._accepted: dict[str, Link] = {}
+        self._known: dict[str, Link] = {}
+        self._ended = Event()
+        self._address = listen
+        self._dialers = {
+            name: Dialer(address, role, name, credentials, self._serve)
+            for name, (role, address) in dialed.items()
+        }
+        self._listener = Listener(listen, credentials, self._accept_link, refused=refused)
+        self._keeper = Thread(target=self._keep_links, name="tacita links", daemon=True)
+
+    def start(self) -> None:
+        self._address = self._listener.start()
+        self._keeper.start()
+
+    @property
+    def port(self) -> int:
+        return self._address.port
+
+    def open(self, name: str, stream_id: bytes, limit: float) -> Stream:
+        """A stream to a neighbour; raises PeerFailed where there is no link within `limit`."""
+        return self.link(name, limit).open(stream_id)
+
+    def link(self, name: str, limit: float) -> Link:
+        if name in self._dialers:
+            return self._dialers[name].link(limit)
+        deadline = time.monotonic() + limit
+        with self._changed:
+            if not self._changed.wait_for(
+                lambda: self._connected(name), max(0.0, deadline - time.monotonic())
+            ):
+                raise PeerTimeout(f"{name} is not connected, and did not connect in {limit:g} s")
+            return self._accepted[name]
+
+    def connected(self, name: str) -> bool:
+        if name in self._dialers:
+            link = self._known.get(name)
+            return link is not None and link.usable
+        with self._changed:
+            return self._connected(name)
+
+    def _connected(self, name: str) -> bool:
+        link = self._accepted.get(name)
+        return link is not None and link.usable
+
+    def _accept_link(self, link: Link) -> Accept:
+        if not self._welcome(link.peer):
+            raise PeerFailed(f"{link.peer} has no business here")
+        if link.peer.role in ("party", "dealer"):
+            with self._changed:
+                before = self._accepted.get(link.peer.name)
+                self._accepted[link.peer.name] = link
+                self._changed.notify_all()
+            if before is not None:
+                before.close("connected again")
+            Thread(
+                target=self._joined, args=(link.peer.name,), name="tacita joined", daemon=True
+            ).start()
+        return self._serve
+
+    def _serve(self, stream: Stream) -> None:
+        Thread(target=self._accept, args=(stream,), name="tacita stream", daemon=True).start()
+
+    def _keep_links(self) -> None:
+        """Dials whom we dial before somebody needs it, since they may be the ones who do."""
+        while not self._ended.is_set():
+            for name, dialer in self._dialers.items():
+                try:
+                    link = dialer.link(REDIAL)
+                except TacitaError:
+                    continue
+                if self._known.get(name) is not link:
+                    self._known[name] = link
+                    try:
+                        self._joined(name)
+                    except PeerError:
+                        continue  # it went away again
+            self._ended.wait(REDIAL)
+
+    def close(self) -> None:
+        self._ended.set()
+        self._listener.close()
+        for dialer in self._dialers.values():
+            dialer.close()
+        with self._changed:
+            accepted = list(self._accepted.values())
+        for link in accepted:
+            link.close("the daemon is shutting down")

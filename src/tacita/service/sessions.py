@@ -1,0 +1,121 @@
+"""Eager sessions: a user's orders, operation by operation, to parties that are daemons.
+
+The user opens a stream to every role. The parties, each by its own policy, open one to each other
+and to the dealer, under a name that rests on the fingerprint of the user's certificate, so that
+nobody can join another's session. From then on each runs what a thread of `VirtualWorker` runs.
+
+What is in a session is its user's input, what others lent it (`deposits.py`), or computed from
+these. What is revealed goes to the user alone, if all owners agree, and every reveal is in the
+audit log before its share leaves.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from tacita.errors import HoldersError, PeerError, Refused, TacitaError, UsageError
+from tacita.network.endpoint import StreamEndpoint
+from tacita.network.identity import Principal
+from tacita.network.link import Stream
+from tacita.runtime.party import Party
+from tacita.runtime.serving import USER, WITHOUT_STOCK, serve
+from tacita.service.audit import AuditLog
+from tacita.service.conversations import (
+    Describing,
+    Session,
+    Withdrawing,
+    agree_to,
+    begin,
+    eager_session_of,
+    end_session,
+)
+from tacita.service.deposits import Deposits, UsersShelf, encode
+from tacita.service.surroundings import Surroundings
+
+
+class Sessions:
+    """The eager sessions of a party."""
+
+    def __init__(
+        self, around: Surroundings, allowed: Callable[[Principal], bool], audit: AuditLog
+    ) -> None:
+        self._around = around
+        self._allowed = allowed
+        self._audit = audit
+        self._deposits = Deposits(int(around.limits.request_bytes))
+
+    def follow(self, stream: Stream, peer: Principal, topic: Session) -> None:
+        """Joins a session that a user, or a party of lower index, has begun."""
+        around = self._around
+        if peer.role == "party":
+            limit = around.limits.connect
+            around.meeting.offer(topic.session, peer.name, (stream, topic), limit)
+            return
+        try:
+            if not self._allowed(peer):
+                raise Refused(f"the policy does not let {peer} open sessions")
+            require_same(topic, around.parties, around.dealer)
+            self._serve(stream, peer, topic)
+        except TacitaError as error:
+            with suppress(PeerError):
+                end_session(stream, around.limits.round, error)
+            raise
+
+    def describe(self, stream: Stream, user: Principal, topic: Describing) -> None:
+        """Public facts of a deposit that a user may compute with."""
+        about = self._deposits.lent_to(user, topic.name).about
+        agree_to(stream, self._around.limits.round, encode(about).hex())
+
+    def withdraw(self, stream: Stream, user: Principal, topic: Withdrawing) -> None:
+        self._deposits.withdraw(user, topic.name)
+        self._audit.record("withdraw", user)
+        agree_to(stream, self._around.limits.round)
+
+    def _serve(self, stream: Stream, user: Principal, topic: Session) -> None:
+        around = self._around
+        session = eager_session_of(user.fingerprint, topic.session)
+        among = Session(session, topic.holders, topic.dealer, topic.checked, topic.protocol)
+        streams: dict[str, Stream] = {USER: stream}
+        limit = around.limits.connect
+        try:
+            for name in (*around.higher, around.dealer):
+                streams[name] = around.neighbours.open(name, session, limit)
+                begin(streams[name], among, limit)
+            deadline = time.monotonic() + limit
+            for name in around.lower:
+                streams[name], _ = around.meeting.claim(session, name, deadline)
+            endpoint = StreamEndpoint(around.name, streams, around.limits.round)
+            self._audit.record("session", user)
+            party = Party(
+                endpoint,
+                around.others,
+                index=around.index,
+                dealer=around.dealer,
+                user=USER,
+                limit=around.limits.round,
+                checked=topic.checked,
+                shelf=UsersShelf(self._deposits, user),
+                revealing=lambda shape: self._record(user, shape),
+            )
+            serve(party, endpoint, (*around.others, around.dealer), kinds=WITHOUT_STOCK)
+            around.log.info("session ended", principal=str(user), instructions=party.carried)
+        finally:
+            for each in streams.values():
+                with suppress(PeerError):
+                    each.close("the session has ended")
+
+    def _record(self, user: Principal, shape: tuple[int, ...]) -> None:
+        self._audit.record("reveal", user, shapes={"result": shape})
+
+
+def require_same(topic: Session, parties: Sequence[str], dealer: str) -> None:
+    """Raises HoldersError where a user means another network than this one."""
+    if tuple(topic.holders) != tuple(parties) or topic.dealer != dealer:
+        raise HoldersError(
+            f"this network has the holders {list(parties)} and the dealer {dealer}; the session is "
+            f"of {list(topic.holders)} and {topic.dealer}"
+        )
+    if topic.protocol != "tables":
+        raise UsageError(f"no protocol {topic.protocol!r}; there is tables")

@@ -1,0 +1,165 @@
+"""How dealt batches get into a party's stock, and how the leader sees to it that there are some.
+
+The dealer sends a batch to all parties at once; each writes its part to its own disk and says so.
+When all have, the dealer tells all, and the batch is ready. A batch that did not get so far is void
+everywhere: by the dealer's word, or when the parties take stock after they lost each other.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from threading import Event, Thread
+
+from tacita.errors import FrameError, MaterialError, NotReady, PeerError, TacitaError
+from tacita.network.link import Stream
+from tacita.program.readings import Array
+from tacita.runtime.orders import decode_dealt
+from tacita.runtime.transport import Message
+from tacita.service.conversations import (
+    BatchDealt,
+    Dealing,
+    Stocktaking,
+    agree_to,
+    agreed,
+    begin,
+    fresh_id,
+    refuse,
+)
+from tacita.service.models import ServedModel
+from tacita.service.surroundings import Surroundings
+
+LOOK = 0.5  # seconds between two looks at the level of the stock
+AFTER_FAILURE = 3.0
+
+
+def receive(around: Surroundings, stream: Stream, topic: BatchDealt) -> None:
+    """This party's part of a batch, from the dealer; ready once the dealer says all have theirs."""
+    limit = around.limits.deal
+    whole = False
+    try:
+        model = around.models.known(topic.model, topic.digest)
+        with around.storehouse.receive(model.id, model.digest, topic.batch, topic.key) as writer:
+            while (message := stream.receive(limit)).kind == "material":
+                number, dealt = corrections_in(message)
+                writer.add(number, dealt)
+            if message.kind != "end":
+                raise FrameError(f"{around.dealer} sent {message.kind} within a batch")
+        whole = True  # and the receiving will not clean up any more
+        agree_to(stream, limit)
+        agreed(stream, around.dealer, limit)
+        around.storehouse.ready(topic.batch)
+        whole = False
+        agree_to(stream, limit)
+        around.metrics.dealt(model.name)
+    except BaseException as error:
+        if whole:
+            with suppress(MaterialError):
+                around.storehouse.void(topic.batch)
+        if isinstance(error, Exception):
+            with suppress(PeerError):
+                refuse(stream, around.limits.round, error)
+        raise
+    finally:
+        with suppress(PeerError):
+            stream.close()
+
+
+def corrections_in(message: Message) -> tuple[int, dict[int, list[Array]]]:
+    """The dealer's corrections for one instruction, by branch."""
+    header = decode_dealt(message.header)
+    if sum(header.counts.values()) != len(message.arrays):
+        raise FrameError(f"the dealer's material for instruction {header.number} is incomplete")
+    arrays = deque(message.arrays)
+    return header.number, {
+        branch: [arrays.popleft() for _ in range(count)] for branch, count in header.counts.items()
+    }
+
+
+def take_stock(around: Surroundings, name: str) -> None:
+    """Leader: tells a party that is back which batches there still are."""
+    for model in around.models.all():
+        # In this order: one that becomes ready between the two questions is in both answers.
+        kept = (*around.storehouse.dealing(model.id), *around.storehouse.waiting(model.id))
+        stream = around.neighbours.open(name, fresh_id(), around.limits.round)
+        try:
+            begin(stream, Stocktaking(model.id, kept), around.limits.round)
+            void = agreed(stream, name, around.limits.round)
+            around.log.info("stock compared", model=model.name, peer=name, void=void)
+        finally:
+            stream.close()
+
+
+def follow_stocktaking(around: Surroundings, stream: Stream, topic: Stocktaking) -> None:
+    """The others: what the leader does not have can never be used, and goes."""
+    gone = around.storehouse.void_all_but(topic.model, set(topic.batches))
+    agree_to(stream, around.limits.round, str(len(gone)))
+    stream.close()
+
+
+class Refiller:
+    """At the leader: asks the dealer for more when a model's stock is below the low-water mark."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._ended = Event()
+        self._thread = Thread(target=self._keep_looking, name="tacita refilling", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        self._ended.set()
+
+    def deal(self, model: ServedModel, runs: int) -> int:
+        """Has so many more runs dealt, and waits; returns the stock. Raises PeerError."""
+        if not self._around.leads:
+            raise NotReady(f"{self._around.name} does not lead: ask {self._around.leader}")
+        ask_dealer(self._around, model, runs)
+        return self._around.storehouse.level(model.id)
+
+    def _keep_looking(self) -> None:
+        around = self._around
+        while not self._ended.is_set():
+            failed = False
+            for model in around.models.all():
+                if self._ended.is_set():
+                    return
+                try:
+                    self._look_at(model)
+                except Exception as error:  # whatever it is, the next look may do
+                    failed = True
+                    around.log.warning("the stock was not refilled", model=model.name, why=error)
+            if failed:
+                self._take_stock()
+            self._ended.wait(AFTER_FAILURE if failed else LOOK)
+
+    def _look_at(self, model: ServedModel) -> None:
+        around = self._around
+        level = around.storehouse.level(model.id)
+        around.metrics.stock(model.name, level)
+        if level < around.stock.low:
+            ask_dealer(around, model, around.stock.high - level)
+
+    def _take_stock(self) -> None:
+        """A dealing that broke off may have left a batch that some parties have and others not."""
+        around = self._around
+        for name in around.others:
+            try:
+                if around.neighbours.connected(name):
+                    take_stock(around, name)
+            except Exception as error:
+                around.log.warning("stock was not compared", peer=name, why=error)
+
+
+def ask_dealer(around: Surroundings, model: ServedModel, runs: int) -> None:
+    """Returns when the dealer has dealt them; raises PeerError with its reason otherwise."""
+    limit = around.limits.deal
+    stream = around.neighbours.open(around.dealer, fresh_id(), limit)
+    try:
+        begin(stream, Dealing(model.id, model.digest, runs), limit)
+        for _ in range(runs):
+            agreed(stream, around.dealer, limit)
+    finally:
+        with suppress(PeerError):
+            stream.close()
