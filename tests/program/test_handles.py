@@ -107,6 +107,22 @@ def test_a_view_of_a_masked_wire_shows_both_parts_alike():
     assert flipped.mask_share.tolist() == [13, 12, 11, 10]
 
 
+def test_a_view_of_a_mask_is_made_once_and_only_when_asked_for():
+    shares, made = np.arange(10, 14, dtype=np.uint64), []
+
+    def flip(value):
+        made.append(value is shares)
+        return value[::-1]
+
+    masked = Masked(np.arange(4, dtype=np.uint64), shares)
+    further = masked.map(flip).map(lambda value: value[1:])
+    assert further.opened.tolist() == [2, 1, 0]
+    assert made == [False]
+    for _ in range(2):
+        assert further.mask_share.tolist() == [12, 11, 10]
+    assert made == [False, True]
+
+
 def test_openings_say_how_they_are_joined():
     value = np.arange(2, dtype=np.uint64)
     assert Mask(value).hide(value).boolean is False

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tacita.errors import PeerError
-from tacita.runtime.session import Session
+from tacita.runtime.embedded import EmbeddedSession
 
 # So that the tests of this folder can import what they share from beside them.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -24,7 +24,7 @@ class Sessions:
     def of(self, parties):
         session = self._open.get(parties)
         if session is None or not lives(session):
-            session = self._open[parties] = Session(NAMES[:parties], "dealer", limit=LIMIT)
+            session = self._open[parties] = EmbeddedSession(NAMES[:parties], "dealer", limit=LIMIT)
         return session
 
     def close(self):

@@ -1,11 +1,15 @@
 """How comparisons are cut into chunks, tournaments into levels, and rounds merged."""
 
+from itertools import combinations
+
+import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tacita.program.readings import Opening
-from tacita.protocols import check, extremum, sign, tables
+from tacita.protocols import bracket, check, extremum, sign, tables
 from tacita.protocols.relu import relu_width
 from tacita.protocols.side_by_side import side_by_side
 from tacita.protocols.truncate import lift_of
@@ -31,6 +35,28 @@ def test_few_elements_take_the_fewest_rounds_and_many_the_fewest_bytes(bits, ord
     few, many = tables.plan(bits, 1, order=order), tables.plan(bits, 1 << 20, order=order)
     assert few.cost(layout, order).rounds <= many.cost(layout, order).rounds
     assert many.cost(layout, order).dealt_bytes <= few.cost(layout, order).dealt_bytes
+
+
+@given(st.integers(1, 64), st.booleans())
+def test_what_a_plan_keeps_for_itself_is_not_written(bits, order):
+    plan, fresh = tables.two_level(bits), tables.two_level(bits)
+    written = msgspec.msgpack.encode(fresh)
+    assert plan.entries == sum(2**chunk for chunk in plan.chunks)
+    assert plan == fresh
+    assert hash(plan) == hash(fresh)
+    assert msgspec.msgpack.encode(plan) == written
+    for fan in plan.levels:
+        entering, products = tables.level_planes(fan, order)
+        alone = tables.Plan(chunks=(), levels=(fan,)).cost(Layout(1), order)
+        assert Layout(1).bytes(entering) == alone.opened_bytes
+        assert Layout(1).bytes(products) == alone.dealt_bytes
+
+
+@pytest.mark.parametrize("size", range(2, 11))
+def test_differences_are_those_of_all_pairs_in_their_order(size):
+    rows = np.random.default_rng(size).integers(0, 1 << 64, (size, 3), np.uint64)
+    expected = np.array([rows[i] - rows[j] for i, j in combinations(range(size), 2)])
+    assert np.array_equal(bracket.differences(rows), expected.reshape(-1))
 
 
 def test_more_bits_than_one_level_holds_are_refused():

@@ -78,15 +78,30 @@ def reveal_bits(value: Array) -> Opening:
     return Opening(value, boolean=True)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class Masked:
-    """A wire after its opening: x + r, public between the parties, and this party's share of r."""
+    """A wire after its opening: x + r, public between the parties, and this party's share of r.
 
-    opened: Array
-    mask_share: Array
+    A view reaches the share of r when somebody asks for it: comparisons and truncations do not.
+    """
+
+    __slots__ = ("_mask_share", "_view", "opened")
+
+    def __init__(self, opened: Array, mask_share: Array | Masked, view: View | None = None) -> None:
+        """mask_share: the share of r, or with `view` what it is a view of."""
+        self.opened = opened
+        self._mask_share = mask_share
+        self._view = view
+
+    @property
+    def mask_share(self) -> Array:
+        source = self._mask_share
+        if isinstance(source, Masked):
+            assert self._view is not None
+            self._mask_share = source = self._view(source.mask_share)
+        return source
 
     def map(self, view: View) -> Masked:
-        return Masked(view(self.opened), view(self.mask_share))
+        return Masked(view(self.opened), self, view)
 
 
 class PlainMachine(Protocol):

@@ -74,10 +74,16 @@ def grouped(values: Array, group: Bracket) -> Array:
     )
 
 
-def differences(rows: Array, group: Bracket) -> Array:
+def differences(rows: Array) -> Array:
     """x_i - x_j for every pair i < j, flat."""
-    left, right = (list(side) for side in zip(*group.pairs, strict=True))
-    return flat(np.subtract(rows[left], rows[right]))
+    size, columns = rows.shape
+    out = np.empty((size * (size - 1) // 2, columns), np.uint64)
+    start = 0
+    for i in range(size - 1):
+        end = start + size - 1 - i
+        np.subtract(rows[i], rows[i + 1 :], out=out[start:end])
+        start = end
+    return out.reshape(-1)
 
 
 def deal_bracket(
@@ -97,7 +103,7 @@ def winner_masks(dealer: Dealing, group: Bracket, r: Array) -> Array:
     """Deals what `winners` needs; returns the plane of the winner bits' masks."""
     assert group.width is not None
     layout = Layout(r.size)
-    differ = differences(r, group)
+    differ = differences(r)
     if group.size == 2:
         # The second wins when the first does not: one bit and its complement, one mask.
         s = kernels.unpack_bits(sign.deal(dealer, differ, group.width), differ.size)
@@ -133,7 +139,8 @@ def evaluate_bracket(
 
     def chosen(share: Array, public: Array) -> Array:
         """Σ over the group of w_i·v_i, from shares of v and its opening."""
-        dealt = np.stack([s, party.dealt((x.size,))])
+        dealt = np.empty((2, x.size), np.uint64)
+        dealt[0], dealt[1] = s, party.dealt((x.size,))
         gated = kernels.gate_share(flat(public), flat(share), flipped, dealt)
         total: Array = gated.reshape(size, group.count, n).sum(axis=0, dtype=np.uint64)
         return total
@@ -171,7 +178,7 @@ def winners(
     assert group.width is not None
     size, columns = opened.shape
     layout = Layout(opened.size)
-    differ = differences(opened, group)
+    differ = differences(opened)
     if size == 2:
         plane = yield from sign.evaluate(party, differ, group.width)
         bits = kernels.unpack_bits(plane, differ.size)

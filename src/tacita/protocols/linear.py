@@ -92,7 +92,7 @@ class Combine(Linear, frozen=True, tag=True):
             else:
                 total = np.add(total, np.multiply(value, np.uint64(coefficient % RING)))
         assert total is not None
-        return np.broadcast_to(total, self.shape)
+        return total if total.shape == self.shape else np.broadcast_to(total, self.shape)
 
 
 class Concatenate(Linear, frozen=True, tag=True):

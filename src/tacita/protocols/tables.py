@@ -25,7 +25,7 @@ Source: one-time truth tables (Ishai, Kushilevitz, Meldgaard, Orlandi, Paskin-Ch
 from __future__ import annotations
 
 from collections.abc import Generator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import msgspec
 
@@ -39,8 +39,11 @@ WIDEST_FAN = 8  # nodes: 2^8 products
 DEALT_FOR_A_ROUND = 48 << 10  # bytes: below this, fewer rounds are worth wider tables
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """How `bits` are cut into chunks (most significant first) and joined in levels of groups."""
+class Plan(msgspec.Struct, frozen=True, dict=True):
+    """How `bits` are cut into chunks (most significant first) and joined in levels of groups.
+
+    dict: for what is computed once; fields alone are written and compared.
+    """
 
     chunks: tuple[int, ...]
     levels: tuple[tuple[int, ...], ...]
@@ -49,7 +52,7 @@ class Plan(msgspec.Struct, frozen=True):
     def bits(self) -> int:
         return sum(self.chunks)
 
-    @property
+    @cached_property
     def entries(self) -> int:
         return sum(1 << chunk for chunk in self.chunks)
 
@@ -67,6 +70,12 @@ class Plan(msgspec.Struct, frozen=True):
 def inputs(fan: tuple[int, ...], order: bool) -> int:
     """The planes that enter a level: an (e, l) pair a node, without the last e; or the e's."""
     return 2 * sum(fan) - 1 if order else sum(fan)
+
+
+@lru_cache(maxsize=1024)
+def level_planes(fan: tuple[int, ...], order: bool) -> tuple[int, int]:
+    """How many planes enter a level, and how many products of their masks are dealt for it."""
+    return inputs(fan, order), kernels.product_count(fan, order=order)
 
 
 @lru_cache(maxsize=1024)
@@ -140,7 +149,8 @@ def evaluate_level(
     party: Evaluating, layout: Layout, nodes: Array, fan: tuple[int, ...], *, order: bool
 ) -> Generator[Round, list[Array], Array]:
     """One level of the tree: a share of each group's result."""
-    mask = party.mask_bits(layout, inputs(fan, order))
-    products = party.dealt_bits(layout, kernels.product_count(fan, order=order))
+    entering, count = level_planes(fan, order)
+    mask = party.mask_bits(layout, entering)
+    products = party.dealt_bits(layout, count)
     (opened,) = yield [mask.hide(nodes)]
     return kernels.fan_in(opened, mask.share, products, fan, order=order, first=party.first)

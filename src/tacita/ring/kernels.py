@@ -54,6 +54,7 @@ def _default_path() -> str:
 
 _DEFAULT = _default_path()
 _DEFAULT_CIPHER = _CIPHERS_OF[_DEFAULT][0]
+_CIPHER_NUMBERS = {name: i for i, name in enumerate(_CIPHERS)}
 _NUMBERS = {None: _PATHS.index(_DEFAULT)} | {name: i for i, name in enumerate(_PATHS)}
 
 
@@ -171,7 +172,7 @@ def _aes_ctr(use: int, key: bytes, nonce: int, block: int, out: U64, path: str |
     if cipher == _OPENSSL:
         _openssl_ctr(use, key, nonce, block, out)
     else:
-        _kernels.aes_ctr(_CIPHERS.index(cipher), use, key, nonce, block, out)
+        _kernels.aes_ctr(_CIPHER_NUMBERS[cipher], use, key, nonce, block, out)
 
 
 def _openssl_ctr(use: int, key: bytes, nonce: int, block: int, out: U64) -> None:

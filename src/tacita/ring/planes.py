@@ -6,29 +6,28 @@ walks through the blocks reads contiguous memory whatever the number of planes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 WIDEST = 8  # words: one cache line, one 512-bit register
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Layout:
-    """The layout of planes for n elements: arrays of shape [blocks, planes, width]."""
+    """The layout of planes for n elements: arrays of shape [blocks, planes, width].
+
+    width: words a block, the widest that wastes at most an eighth in padding.
+    """
 
     n: int
+    width: int = field(init=False, compare=False)
+    blocks: int = field(init=False, compare=False)
 
-    @cached_property
-    def width(self) -> int:
-        """Words a block: the widest that wastes at most an eighth in padding."""
-        width = WIDEST
-        while width > 1 and -self.n % (64 * width) * 8 > self.n:
+    def __post_init__(self) -> None:
+        n, width = self.n, WIDEST
+        while width > 1 and -n % (64 * width) * 8 > n:
             width //= 2
-        return width
-
-    @cached_property
-    def blocks(self) -> int:
-        return -(-self.n // (64 * self.width))
+        object.__setattr__(self, "width", width)
+        object.__setattr__(self, "blocks", -(-n // (64 * width)))
 
     def shape(self, planes: int) -> tuple[int, int, int]:
         return (self.blocks, planes, self.width)

@@ -81,14 +81,20 @@ class Execution:
             if not waits:
                 heappush(self._ready, number)
         self._start_ready()
-        while self._waiting:
-            round_ = sorted(self._waiting)
+        waiting = self._waiting
+        while waiting:
+            if len(waiting) == 1:  # most rounds of a network that has no branches
+                number, (steps, corrections, openings) = waiting.popitem()
+                self._advance(number, steps, corrections, self._exchange(openings))
+                self._start_ready()
+                continue
+            round_ = sorted(waiting)
             opened = self._exchange(
-                [opening for number in round_ for opening in self._waiting[number][2]]
+                [opening for number in round_ for opening in waiting[number][2]]
             )
             start = 0
             for number in round_:
-                steps, corrections, openings = self._waiting.pop(number)
+                steps, corrections, openings = waiting.pop(number)
                 answer = opened[start : start + len(openings)]
                 start += len(openings)
                 self._advance(number, steps, corrections, answer)
@@ -96,17 +102,16 @@ class Execution:
 
     def _start_ready(self) -> None:
         instructions = self._deployment.program.instructions
-        while self._ready:
-            number = heappop(self._ready)
+        ready, store, material, prepared = self._ready, self._store, self._material, self._prepared
+        while ready:
+            number = heappop(ready)
             instruction = instructions[number]
-            failure = failure_of(instruction, self._store)
+            failure = failure_of(instruction, store)
             if failure is not None:
-                pass_over(instruction, number, self._store, self._material, failure, self._prepared)
+                pass_over(instruction, number, store, material, failure, prepared)
                 self._end(number)
                 continue
-            steps, corrections = begin(
-                instruction, number, self._store, self._material, self._prepared
-            )
+            steps, corrections = begin(instruction, number, store, material, prepared)
             self._advance(number, steps, corrections, None)
 
     def _advance(
@@ -126,12 +131,13 @@ class Execution:
             self._waiting[number] = (steps, corrections, openings)
 
     def _end(self, number: int) -> None:
+        uses, waits = self._uses, self._waits
         for wire in self._deployment.touched[number]:
-            self._uses[wire] -= 1
-            if not self._uses[wire] and wire not in self._deployment.kept:
+            uses[wire] = left = uses[wire] - 1
+            if not left:
                 self._store.forget(wire)
         for follower in self._deployment.schedule.followers[number]:
-            self._waits[follower] -= 1
-            if not self._waits[follower]:
+            waits[follower] = left = waits[follower] - 1
+            if not left:
                 heappush(self._ready, follower)
         self._ended()

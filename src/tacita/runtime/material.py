@@ -5,12 +5,13 @@ It comes from the dealer as a session goes (`LiveMaterial`), or out of a stock (
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from typing import Protocol
 
-from tacita.errors import MaterialMismatch
+from tacita.errors import MaskReused, MaterialMismatch
 from tacita.program.readings import Array
 from tacita.ring.randomness import Stream, StreamKey, StreamRange
 from tacita.runtime.stock import TakenBatch
@@ -54,7 +55,9 @@ class Corrections:
         return arrays.popleft().reshape(shape)
 
     def check_spent(self) -> None:
-        left = sum(len(arrays) for arrays in (self._dealt or {}).values())
+        if not self._dealt:
+            return
+        left = sum(map(len, self._dealt.values()))
         if left:
             raise MaterialMismatch(f"instruction {self._number} left {left} dealt arrays unused")
 
@@ -110,9 +113,12 @@ class Ordered:
         return self._early.pop(number)
 
     def check_spent(self) -> None:
-        left = [*self._early, *self._coming]
-        if left:
-            raise MaterialMismatch(f"the run left the material of instruction {left[0]} unused")
+        check_none_left([*self._early, *self._coming])
+
+
+def check_none_left(numbers: Iterable[int]) -> None:
+    for number in numbers:
+        raise MaterialMismatch(f"the run left the material of instruction {number} unused")
 
 
 class RunMaterial:
@@ -139,25 +145,39 @@ class RunMaterial:
 
 
 class BatchMaterial:
-    """One batch of a stock, for one run."""
+    """One batch of a stock, for one run.
+
+    The file is read, verified and deleted here, so that a run waits for no disk. Most of it is
+    needed in memory for the preparation anyway, which reads up to the last product.
+    """
 
     def __init__(self, batch: TakenBatch, count: int, dealt: Sequence[int]) -> None:
+        """Raises MaterialMismatch for a file that is not what `dealt` promises, or was altered."""
         self.label = label = batch.label
         self.corrected = label.party == label.parties - 1
         self._batch = batch
+        self._process = os.getpid()
         self._streams = StreamKey(batch.key()).reserve(0, count)
-        self._ordered = Ordered(dealt, batch.corrections)
+        numbers = dealt if self.corrected else ()
+        self._coming = {number: batch.corrections(number) for number in numbers}
+        batch.finish()
 
     def stream(self, number: int, branch: int) -> Stream:
         return self._streams.open(number, branch)
 
     def corrections(self, number: int) -> Dealt:
-        return self._ordered.take(number)
+        if os.getpid() != self._process:
+            raise MaskReused("this process was forked, and its parent uses the same batch")
+        try:
+            return self._coming.pop(number)
+        except KeyError:
+            raise MaterialMismatch(f"there is no material for instruction {number}") from None
 
     def finish(self) -> None:
-        if self.corrected:
-            self._ordered.check_spent()
-        self._batch.finish()
+        """Raises MaterialMismatch where the run left some of it unused."""
+        check_none_left(self._coming)
 
     def close(self) -> None:
+        """Gives up what has not been used."""
+        self._coming.clear()
         self._batch.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from tacita.errors import MaskReused, MaterialMismatch, TacitaError
@@ -14,9 +15,13 @@ from tacita.runtime.store import Held, Store
 
 
 class Draws:
-    """The randomness of one instruction, or of a branch of it, whose stream it opens."""
+    """The randomness of one instruction, or of a branch of it, whose stream it opens.
 
-    __slots__ = ("_branch", "_corrections", "_material", "_number", "_stream")
+    Many instructions draw nothing, or had it drawn when they were prepared: a stream opens when it
+    is first needed.
+    """
+
+    __slots__ = ("_branch", "_corrections", "_material", "_number", "_opened", "_stream")
 
     def __init__(
         self, material: Material, number: int, corrections: Corrections | None, branch: int = 0
@@ -25,12 +30,21 @@ class Draws:
         self._number = number
         self._corrections = corrections
         self._branch = branch
-        self._stream: Stream | None = material.stream(number, branch)
+        self._opened = False
+        self._stream: Stream | None = None
+
+    def _open(self) -> None:
+        self._opened = True  # at the first attempt: one that is refused is not made again
+        self._stream = self._material.stream(self._number, self._branch)
 
     def branch(self, number: int) -> Draws:
+        if not self._opened:
+            self._open()  # branches ascend, and this one may be drawn from later
         return Draws(self._material, self._number, self._corrections, number)
 
     def own(self, shape: tuple[int, ...]) -> Array:
+        if not self._opened:
+            self._open()
         if self._stream is None:
             raise MaterialMismatch(f"instruction {self._number} needs a dealer and there is none")
         return self._stream.draw(shape)
@@ -44,13 +58,15 @@ class Draws:
 class Prepared(OneTime):
     """What a party has done for a run before its inputs are there; each part is taken once.
 
-    drawn: the instructions whose randomness it took; their streams do not open again.
+    drawn: the instructions whose randomness it took; their streams do not open again. A fork of the
+        process cannot use it: its masks would hide a value in either process.
     """
 
-    __slots__ = ("_kept", "_masks", "drawn")
+    __slots__ = ("_kept", "_masks", "_process", "drawn")
 
     def __init__(self) -> None:
         self.drawn: set[int] = set()
+        self._process = os.getpid()
         self._kept: dict[int, Array] = {}
         self._masks: dict[int, list[Mask]] = {}
 
@@ -61,20 +77,27 @@ class Prepared(OneTime):
         self._masks[number] = masks
 
     def take(self, wire: int) -> Array | None:
+        self._require_same_process()
         return self._kept.pop(wire, None)
 
     def take_masks(self, number: int) -> list[Mask] | None:
+        self._require_same_process()
         return self._masks.pop(number, None)
+
+    def _require_same_process(self) -> None:
+        if os.getpid() != self._process:
+            raise MaskReused("this process was forked, and its parent uses what was prepared")
 
 
 class Reading:
     """Implements `program.readings.Evaluating` for one instruction."""
 
-    __slots__ = ("_draws", "_number", "_prepared", "_store")
+    __slots__ = ("_draws", "_number", "_prepared", "_store", "first")
 
     def __init__(
         self, store: Store, number: int, draws: Draws | None, prepared: Prepared | None
     ) -> None:
+        self.first = store.first
         self._store = store
         self._number = number
         self._draws = draws
@@ -88,10 +111,6 @@ class Reading:
 
     def branch(self, number: int) -> Reading:
         return Reading(self._store, self._number, self._randomness.branch(number), None)
-
-    @property
-    def first(self) -> bool:
-        return self._store.first
 
     def share(self, wire: int) -> Array:
         return self._store.share(wire)

@@ -68,7 +68,8 @@ class Store:
 
     def forget(self, wire: int) -> None:
         self.wires.pop(wire, None)
-        self.failed.pop(wire, None)
+        if self.failed:
+            self.failed.pop(wire, None)
 
 
 @dataclass(slots=True, repr=False)
