@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from io import StringIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,8 +22,10 @@ from tacita.protocols import Reshape, WithinBound
 from tacita.ring.fixed_point import decode, signed
 from tacita.runtime.plain import run_plain
 from tacita.torch.whole.graph import places
-from tacita.torch.whole.model import Model
 from tacita.torch.whole.ranges import run
+
+if TYPE_CHECKING:
+    from tacita.torch.whole.model import Model
 
 DRIFT = 0.01  # of a node's largest value: an error that may change what a network answers
 

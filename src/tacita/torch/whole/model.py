@@ -28,7 +28,7 @@ from tacita.runtime.forecast import forecast
 from tacita.runtime.plain import run_plain
 from tacita.runtime.progress import Progress
 from tacita.runtime.session import Session
-from tacita.runtime.worker import VirtualWorker
+from tacita.runtime.worker import Worker
 from tacita.torch.encoding import fixed_point_of, reals_from
 from tacita.torch.fixed_precision_tensor import FixedPrecisionTensor
 from tacita.torch.lowering import Lowering
@@ -36,10 +36,12 @@ from tacita.torch.lowering.scales import descaled, divisible
 from tacita.torch.private_tensor import PrivateTensor
 from tacita.torch.ring_tensor import RingTensor
 from tacita.torch.sharing import open_session
+from tacita.torch.whole import model_file
+from tacita.torch.whole.drift import warn_of_drift
 from tacita.torch.whole.graph import Network, without_protocol
 from tacita.torch.whole.lower import Lowered, lowered
 from tacita.torch.whole.progress import shown
-from tacita.torch.whole.ranges import Ranges, observed, rounded_up
+from tacita.torch.whole.ranges import Ranges, first_batch, observed, rounded_up
 from tacita.torch.whole.rewrites import rewritten
 from tacita.torch.whole.tracing import traced
 
@@ -56,6 +58,7 @@ def export(
     largest: float | None = None,
     public_weights: bool = False,
     checked: bool = False,
+    compare: bool = True,
 ) -> Model:
     """A module in eval mode as one program, for inputs of the example's shapes.
 
@@ -68,6 +71,8 @@ def export(
         anyway: tensors of integers among parameters and buffers, such as indices, and what the
         code makes of numbers alone.
     checked: verify every bound at run time; each check discloses one bit, and costs rounds.
+    compare: run a batch of the samples in the clear, in fixed point, and give a PrecisionWarning
+        where the results drift from the module's; large networks are not (see drift.py).
 
     Raises UsageError for training mode or control flow on values, UnsupportedOperation for
     operations without a protocol (all at once, with their places), EncodingError for weights that
@@ -93,7 +98,10 @@ def export(
         known = {node.name: min(top, ranges.of(node) or top) for node in network.inputs}
         ranges = Ranges({**ranges.largest, **known})
     whole = lowered(network, precision, ranges, public_weights=public_weights, checked=checked)
-    return Model(network, whole, precision, checked=checked)
+    model = Model(network, whole, precision, checked=checked)
+    if compare and samples is not None:
+        warn_of_drift(model, first_batch(network, samples))
+    return model
 
 
 class Model:
@@ -103,9 +111,16 @@ class Model:
     """
 
     def __init__(
-        self, network: Network, whole: Lowered, precision: Precision, *, checked: bool
+        self,
+        network: Network | pytree.TreeSpec,
+        whole: Lowered,
+        precision: Precision,
+        *,
+        checked: bool,
     ) -> None:
-        self.network = network
+        """network: of a model that comes from a file, how its results are put together alone."""
+        self._network = network if isinstance(network, Network) else None
+        self.structure = network.structure if isinstance(network, Network) else network
         self.program: Program = whole.program
         self.precision = precision
         self.checked = checked
@@ -115,6 +130,38 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({self.program!r}, {self.precision})"
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Model:
+        """The model of a file that `save` wrote: to be shared, previewed and reported on.
+
+        Raises ProgramError, naming the file, where it is cut, altered, of another version or too
+        large; the file's digest is no signature.
+        """
+        saved = model_file.read(path)
+        precision = Precision(saved.program.base, saved.program.digits)
+        whole = Lowered(saved.program, list(saved.weights), {}, saved.public)
+        return cls(saved.structure, whole, precision, checked=saved.checked)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes program and weights to a file that nobody else can read: the weights stand in it
+        as they are. One that is there is replaced, at once or not at all.
+
+        Raises UsageError where the module returns more than a flat tuple, list or dict of tensors.
+        """
+        model_file.write(
+            path,
+            model_file.Saved(self.program, self.weights, self.structure, self.public, self.checked),
+        )
+
+    @property
+    def network(self) -> Network:
+        """The graph that the program was made of. Raises UsageError where it was loaded."""
+        if self._network is None:
+            raise UsageError(
+                "a model from a file has no graph of its module: explain it where it was exported"
+            )
+        return self._network
 
     @property
     def cost(self) -> Cost:
@@ -135,7 +182,7 @@ class Model:
             reals_from(values[port.wire], self.program.wires[port.wire].scale)
             for port in self.program.outputs
         ]
-        return pytree.tree_unflatten(results, self.network.structure)
+        return pytree.tree_unflatten(results, self.structure)
 
     def encode(self, inputs: Sequence[torch.Tensor]) -> list[Array]:
         """Inputs in fixed point; errors name the input that does not fit."""
@@ -147,8 +194,8 @@ class Model:
 
     def share(
         self,
-        *holders: VirtualWorker,
-        crypto_provider: VirtualWorker | None = None,
+        *holders: Worker,
+        crypto_provider: Worker | None = None,
         protocol: str = "tables",
         checked: bool = False,
     ) -> SharedModel:
@@ -221,7 +268,7 @@ class SharedModel:
         self.program = model.program
         self.precision = model.precision
         self.session = session
-        self._structure = model.network.structure
+        self._structure = model.structure
         self._lowering = Lowering(session, model.precision)
         self._weights = [
             session.input(values, self._shape(port.wire), model.precision.scale, None)

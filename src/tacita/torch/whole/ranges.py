@@ -8,7 +8,7 @@ two, so that they say no more about weights and samples than a number of bits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, isfinite, log2
 from typing import Any
@@ -64,6 +64,21 @@ def observed(
     """
     if not isinstance(margin, int | float) or not isfinite(margin) or margin < 1:
         raise UsageError(f"margin= of a calibration is a number of 1 or more, not {margin!r}")
+    largest: dict[str, float] = {}
+    for inputs in batches(network, samples):
+        for name, value in run(network, inputs).items():
+            if isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel():
+                top = float(value.abs().max())
+                if not isfinite(top):
+                    raise EncodingError(f"calibration: {name} is not finite for one of the samples")
+                largest[name] = max(largest.get(name, 0.0), top)
+    return Ranges({name: rounded_up(top * margin) for name, top in largest.items()})
+
+
+def batches(
+    network: Network, samples: Sequence[torch.Tensor] | torch.Tensor
+) -> Iterator[list[torch.Tensor]]:
+    """The samples in batches of the network's size; the last is filled up with the first ones."""
     tensors = _tensors(samples)
     if len(tensors) != len(network.inputs):
         raise UsageError(
@@ -72,18 +87,15 @@ def observed(
     batch, count = _sizes(network, tensors)
     # Samples may be bytes or doubles; the network's arithmetic is that of its example.
     dtypes = [node.meta["val"].dtype for node in network.inputs]
-    tensors = tuple(t.to(dtype) for t, dtype in zip(tensors, dtypes, strict=True))
-    largest: dict[str, float] = {}
     for start in range(0, count, batch):
-        # The last batch is filled up with samples seen before.
         index = torch.arange(start, start + batch) % count
-        for name, value in run(network, [tensor[index] for tensor in tensors]).items():
-            if isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel():
-                top = float(value.abs().max())
-                if not isfinite(top):
-                    raise EncodingError(f"calibration: {name} is not finite for one of the samples")
-                largest[name] = max(largest.get(name, 0.0), top)
-    return Ranges({name: rounded_up(top * margin) for name, top in largest.items()})
+        yield [tensor[index].to(dtype) for tensor, dtype in zip(tensors, dtypes, strict=True)]
+
+
+def first_batch(
+    network: Network, samples: Sequence[torch.Tensor] | torch.Tensor
+) -> list[torch.Tensor]:
+    return next(batches(network, samples))
 
 
 def _tensors(samples: object) -> tuple[torch.Tensor, ...]:
