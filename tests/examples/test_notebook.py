@@ -8,6 +8,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tacita.client.local_network import LocalNetwork
+
 NOTEBOOK = Path(__file__).parents[2] / "examples" / "secure_classification.ipynb"
 EPOCHS, BATCHES, BATCH_SIZE = 1, 4, 50
 
@@ -50,8 +52,19 @@ def test_the_committed_notebook_has_no_outputs():
             assert cell.execution_count is None
 
 
-@pytest.mark.slow
-def test_every_cell_runs_and_the_private_count_is_the_plaintext_model_s(tmp_path, monkeypatch):
+WORKERS = """
+import tacita as sy
+hook = sy.TorchHook(torch)
+client = sy.VirtualWorker(hook, id="client")
+bob = sy.RemoteWorker(hook, id="bob", config="{config}")
+alice = sy.RemoteWorker(hook, id="alice", config="{config}")
+crypto_provider = sy.RemoteWorker(hook, id="crypto-provider", config="{config}")
+"""
+
+
+@pytest.fixture
+def shortened(monkeypatch):
+    """The notebook with less to train and to classify, which keeps what `CHECK` needs."""
     # On a busy machine torch's threads wait for each other for most of the time.
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
@@ -59,18 +72,33 @@ def test_every_cell_runs_and_the_private_count_is_the_plaintext_model_s(tmp_path
     assert cells["first"].source == "epochs = 10\nn_test_batches = 200"
     cells["first"].source = f"epochs = {EPOCHS}\nn_test_batches = {BATCHES}"
     notebook.cells.insert(notebook.cells.index(cells["share"]), nbformat.v4.new_code_cell(KEEP))
-    check = nbformat.v4.new_code_cell(CHECK)
-    notebook.cells.append(check)
+    notebook.cells.append(nbformat.v4.new_code_cell(CHECK))
+    return notebook
 
-    NotebookClient(notebook, timeout=100, resources={"metadata": {"path": tmp_path}}).execute()
 
+def run_and_check(notebook, folder):
+    NotebookClient(notebook, timeout=100, resources={"metadata": {"path": folder}}).execute()
+    cells = {cell.id: cell for cell in notebook.cells}
     assert "Train Epoch: 1 [0/" in printed(cells["fit"])
     accuracies = re.findall(r"Test set: Accuracy: (\d+)/(\d+) \(\d+%\)", printed(cells["prun"]))
     assert [int(total) for _, total in accuracies] == [
         BATCH_SIZE * done for done in range(1, BATCHES + 1)
     ]
-    expected = json.loads(printed(check))
+    expected = json.loads(printed(notebook.cells[-1]))
     assert abs(int(accuracies[-1][0]) - expected["right"]) <= expected["doubtful"]
     # Both would be met by a network that knows nothing, or by one that is never sure.
     assert expected["right"] > 0.75 * BATCH_SIZE * BATCHES
     assert expected["doubtful"] < 0.1 * BATCH_SIZE * BATCHES
+
+
+@pytest.mark.slow
+def test_every_cell_runs_and_the_private_count_is_the_plaintext_model_s(tmp_path, shortened):
+    run_and_check(shortened, tmp_path)
+
+
+@pytest.mark.slow
+def test_it_runs_on_daemons_with_nothing_changed_but_the_workers(tmp_path, shortened):
+    (workers,) = (cell for cell in shortened.cells if "VirtualWorker" in cell.source)
+    with LocalNetwork(tmp_path / "network", dealer="crypto-provider") as network:
+        workers.source = WORKERS.format(config=network.client_config("client", "hospital"))
+        run_and_check(shortened, tmp_path)

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from rich.console import Console
 
 from tacita.cli.complaint import complaining
+from tacita.cli.model import input_shapes, module_named, precision, samples
 from tacita.compiler.chart import ENDINGS
 from tacita.compiler.prediction import Link, link_named
 from tacita.compiler.report import Report
@@ -17,6 +19,8 @@ from tacita.compiler.table import show
 from tacita.errors import UsageError
 from tacita.program.program import Program
 from tacita.runtime.forecast import forecast
+from tacita.torch.whole.model import export
+from tacita.torch.whole.progress import shown
 
 Input = Annotated[
     list[str] | None,
@@ -76,12 +80,6 @@ def cost(
     The weights of the zoo's networks are random. Bounds on values, which make comparisons cheaper,
     rest on --samples alone; without samples there are none.
     """
-    # The daemons are commands as well, and have no PyTorch.
-    import torch
-
-    from tacita.cli.model import input_shapes, module_named, precision, samples
-    from tacita.torch.whole.model import export
-
     with complaining():
         if chart is not None and chart.suffix.lower() not in ENDINGS:
             raise UsageError(f"--chart {chart}: name a file that ends in {', '.join(ENDINGS)}")
@@ -108,7 +106,5 @@ def cost(
 
 def _report(program: Program, link: Link, parties: int, timed: bool, remeasure: bool) -> Report:
     """With what is being measured shown meanwhile, on stderr and only to people."""
-    from tacita.torch.whole.progress import shown
-
     with shown() as progress:
         return forecast(program, link, parties, timed=timed, remeasure=remeasure, progress=progress)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from tacita import zoo
+
 
 def networks() -> None:
     """List the networks that `tacita cost` knows by name."""
-    from tacita import zoo  # which has PyTorch
-
     table = Table(box=None, pad_edge=False)
     for heading in ("name", "input"):
         table.add_column(heading)

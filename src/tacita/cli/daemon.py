@@ -1,0 +1,115 @@
+"""What running a party and running the dealer have in common: logs, signals, and a clean end."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import FrameType
+from typing import Protocol
+
+import typer
+
+from tacita.cli.complaint import OURS
+from tacita.errors import ConfigError, TacitaError
+from tacita.network.address import Address
+from tacita.service.logs import Forwarding, Level, Log
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+METRICS_SECONDS = 10.0  # for one who reads metrics to send its request
+
+
+class Rendering(Protocol):
+    def render(self) -> bytes: ...
+
+
+@contextmanager
+def failing() -> Iterator[None]:
+    """One clear line and exit code 1 where a daemon cannot run, whoever's fault it is."""
+    try:
+        yield
+    except TacitaError as error:
+        typer.echo(f"tacita: {error}", err=True)
+        raise typer.Exit(OURS) from None
+
+
+def listen_to_libraries(log: Log, level: Level) -> None:
+    """Has what others say through `logging`, and threads that fail, appear in the daemon's log."""
+    root = logging.getLogger()
+    root.addHandler(Forwarding(log))
+    root.setLevel(logging.INFO if level == "debug" else logging.WARNING)
+
+    def failed(thread: threading.ExceptHookArgs) -> None:
+        # Python's own would print the error's message, which may quote values.
+        name = thread.thread.name if thread.thread is not None else "a thread"
+        log.error("a thread failed", thread=name, error=thread.exc_value)
+
+    threading.excepthook = failed
+
+
+class Ending:
+    """The first SIGTERM or SIGINT; a second one ends the process at once, if it may."""
+
+    def __init__(self, second: signal.Handlers = signal.SIG_DFL) -> None:
+        """To be made in the main thread. second: SIG_IGN for who has processes to end itself."""
+        self._asked = threading.Event()
+        self._second = second
+        for each in SIGNALS:
+            signal.signal(each, self._ask)
+
+    @property
+    def asked(self) -> bool:
+        return self._asked.is_set()
+
+    def wait(self, limit: float | None = None) -> bool:
+        """Whether it has come."""
+        return self._asked.wait(limit)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        for each in SIGNALS:
+            signal.signal(each, self._second)
+        self._asked.set()
+
+
+@contextmanager
+def serving_metrics(address: Address | None, metrics: Rendering) -> Iterator[None]:
+    """Metrics in the clear for whoever asks at an address; nothing where there is none.
+
+    Raises ConfigError, naming the address, where it cannot be listened on.
+    """
+    if address is None:
+        yield
+        return
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = METRICS_SECONDS
+
+        def do_GET(self) -> None:
+            text = metrics.render() if self.path == "/metrics" else b""
+            self.send_response(200 if self.path == "/metrics" else 404)
+            self.send_header("Content-Type", METRICS_TYPE)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Who reads metrics is of no interest."""
+
+    try:
+        server = ThreadingHTTPServer((address.host, address.port), Handler)
+    except OSError as error:
+        raise ConfigError(
+            f"metrics: cannot listen on {address}: {error.strerror or error}; "
+            "stop what does, or configure another address"
+        ) from None
+    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
