@@ -4,7 +4,7 @@
     python -m bench --quick             the suite, each as small as it goes
     python -m bench NAME [options]      one: `python -m bench networks --help` tells its options
 
-Names: kernels, elementwise, secure_mlp, networks, accuracy, peers, draw.
+Names: kernels, elementwise, secure_mlp, networks, accuracy, daemons, peers, draw.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("kernels", "elementwise", "secure_mlp", "networks", "accuracy", "peers", "draw")
+NAMES = (
+    "kernels", "elementwise", "secure_mlp", "networks", "accuracy", "daemons", "peers", "draw",
+)  # fmt: skip
 SUITE: tuple[tuple[str, ...], ...] = (
     ("kernels",),
     ("elementwise",),
