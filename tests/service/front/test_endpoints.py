@@ -152,7 +152,10 @@ def test_an_audience_is_text(client_of, files):
 
 def test_who_may_not_publish(client):
     answer = publish(client)
-    assert (answer.status_code, answer.json()) == (403, {"error": "client:carol may not publish"})
+    assert (answer.status_code, answer.json()) == (
+        403,
+        {"error": "client:carol may not publish", "kind": "Refused"},
+    )
 
 
 # ---- what is malformed -------------------------------------------------------------------------
@@ -184,7 +187,7 @@ def test_words_that_are_missing_or_too_many(client, share, query):
 def test_inputs_that_the_engine_refuses(client, share):
     answer = client.infer(tensors=[share("other")])
     assert answer.status_code == 400
-    assert answer.json() == {"error": "the model has one input, 'x'"}
+    assert answer.json()["error"] == "the model has one input, 'x'"
 
 
 ORDERS = [
@@ -207,7 +210,7 @@ def test_malformed_orders_to_deal(client, body):
 def test_unknown_models(client, name, kind):
     answer = client.get(f"/v2/models/{name}{kind}")
     assert answer.status_code == 404
-    assert set(answer.json()) == {"error"}
+    assert set(answer.json()) - {"kind"} == {"error"}  # some paths never reach the engine
 
 
 def test_paths_and_methods_that_are_not_there(client):

@@ -45,7 +45,7 @@ def test_errors_of_the_tree(client, engine, kind, status, share):
     engine.fails_with = kind("bob: said so")
     for answer in (client.get("/v2/models/doubling"), client.infer()):
         assert answer.status_code == status
-        assert answer.json() == {"error": "bob: said so"}
+        assert answer.json() == {"error": "bob: said so", "kind": kind.__name__}
         assert ("retry-after" in answer.headers) == (status == 429)
 
 

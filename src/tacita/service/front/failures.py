@@ -81,11 +81,15 @@ def answer_to(error: BaseException) -> Response:
     if status == 429 or isinstance(error, Busy):
         seconds = getattr(error, "retry_after", RETRY_SECONDS)
         headers["Retry-After"] = str(max(1, math.ceil(seconds)))
-    return failed(status, str(error)[:LONGEST_MESSAGE], headers)
+    return failed(status, str(error)[:LONGEST_MESSAGE], headers, type(error).__name__)
 
 
-def failed(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
-    body = json.dumps({"error": message}, ensure_ascii=False)
+def failed(
+    status: int, message: str, headers: dict[str, str] | None = None, kind: str = ""
+) -> Response:
+    """kind: the name of the error in `errors.py`, since several share a status."""
+    said = {"error": message, "kind": kind} if kind else {"error": message}
+    body = json.dumps(said, ensure_ascii=False)
     return Response(body.encode(errors="replace"), status, headers, "application/json")
 
 

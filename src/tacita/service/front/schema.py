@@ -20,7 +20,10 @@ MOST_RUNS = 1_000_000
 
 
 class ErrorAnswer(BaseModel):
+    """`kind` is the name of the error in the library, where it has one."""
+
     error: str
+    kind: str | None = None
 
 
 class Live(BaseModel):
