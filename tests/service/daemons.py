@@ -1,6 +1,7 @@
 """Parties and a dealer as daemons would be, with links over TLS, in the process of the tests."""
 
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -92,35 +93,75 @@ class Daemons:
             dealer=DealerEntry(name="dana", address=f"127.0.0.1:{free_port()}"),
         )
 
-    def start_party(self, name):
+    def party_config(self, name, **changes):
         entry = next(each for each in self.network.parties if each.name == name)
-        config = PartyConfig(
-            name=name,
-            network=self.network,
-            data=self.folder / name,
-            front="127.0.0.1:0",
-            peers=str(entry.peers),
-            credentials=self.credentials[name],
-            policy=self.folder / "policy.toml",
-            limits=self.limits,
-            stock=self.stock,
-        )
-        party = self.parties[name] = PartyService(config, logger(f"party:{name}"))
-        party.start()
+        fields = {
+            "name": name,
+            "network": self.network,
+            "data": self.folder / name,
+            "front": "127.0.0.1:0",
+            "peers": str(entry.peers),
+            "credentials": self.credentials[name],
+            "policy": self.policy(name),
+            "limits": self.limits,
+            "stock": self.stock,
+        }
+        return PartyConfig(**(fields | changes))
+
+    def dealer_config(self, **changes):
+        fields = {
+            "name": "dana",
+            "network": self.network,
+            "data": self.folder / "dana",
+            "address": str(self.network.dealer.address),
+            "credentials": self.credentials["dana"],
+            "limits": self.limits,
+        }
+        return DealerConfig(**(fields | changes))
+
+    def policy(self, name):
+        """A party's own policy, if it was given one, or everybody's."""
+        own = self.folder / f"{name}.policy.toml"
+        return own if own.exists() else self.folder / "policy.toml"
+
+    def start_party(self, name, **changes):
+        party = PartyService(self.party_config(name, **changes), logger(f"party:{name}"))
+        try:
+            party.start()
+        except BaseException:
+            party.stop()
+            raise
+        self.parties[name] = party
         return party
 
+    def stop_party(self, name):
+        self.parties.pop(name).stop()
+
     def start_dealer(self):
-        config = DealerConfig(
-            name="dana",
-            network=self.network,
-            data=self.folder / "dana",
-            address=str(self.network.dealer.address),
-            credentials=self.credentials["dana"],
-            limits=self.limits,
-        )
-        self.dealer = DealerService(config, logger("dealer:dana"))
-        self.dealer.start()
-        return self.dealer
+        dealer = DealerService(self.dealer_config(), logger("dealer:dana"))
+        dealer.start()
+        self.dealer = dealer
+        return dealer
+
+    def stop_dealer(self):
+        self.dealer.stop()
+        self.dealer = None
+
+    def wait_until(self, condition, what, limit=30):
+        """Waits for what other threads bring about."""
+        deadline = time.monotonic() + limit
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {limit} s: {what}"
+            time.sleep(0.02)
+
+    def wait_connected(self):
+        def all_links():
+            return all(
+                all(party.status(self.principals["hospital"])["links"].values())
+                for party in self.parties.values()
+            )
+
+        self.wait_until(all_links, "all links")
 
     def start(self):
         self.start_dealer()
@@ -144,36 +185,54 @@ class Daemons:
             ]
             return [each.result(60) for each in asked]
 
-    def publish(self, name, program, weights, *, owner="acme", audience=("client:*",)):
-        """program: encoded. weights: pairs of a name and ring values. Returns the model's id."""
-        source, model = SharingSource(), fresh_key()
-        split = [(label, source.split(values, len(self.names))) for label, values in weights]
-
-        def ask(party, index):
-            tensors = tuple(
-                Tensor(label, shares[index].shape, shares[index], 1, index, len(self.names))
-                for label, shares in split
+    def publications(self, name, program, weights, *, audience=("client:*",), model=None):
+        """Each party's part of one publication. program: encoded. weights: (name, ring values)."""
+        source, model, parties = SharingSource(), model or fresh_key(), len(self.names)
+        split = [(label, source.split(values, parties)) for label, values in weights]
+        return [
+            Publication(
+                name,
+                model,
+                program,
+                tuple(
+                    Tensor(label, shares[index].shape, shares[index], 1, index, parties)
+                    for label, shares in split
+                ),
+                tuple(audience),
             )
-            publication = Publication(name, model, program, tensors, tuple(audience))
-            return party.publish(self.principals[owner], publication)
+            for index in range(parties)
+        ]
 
-        self.at_all(ask)
-        return model
+    def publish(self, name, program, weights, *, owner="acme", **options):
+        """Returns the model's id."""
+        parts = self.publications(name, program, weights, **options)
+        self.at_all(lambda party, index: party.publish(self.principals[owner], parts[index]))
+        return parts[0].model_id
 
-    def infer(self, name, inputs, *, client="hospital", query=None):
-        """inputs: (name, ring values, scale) each. Returns ring values of the results."""
-        source, query = SharingSource(), query or fresh_key()
-        split = [(label, source.split(v, len(self.names)), scale) for label, v, scale in inputs]
-
-        def ask(party, index):
-            tensors = [
-                Tensor(label, shares[index].shape, shares[index], scale, index, len(self.names))
+    def requests(self, inputs):
+        """Each party's part of one query. inputs: (name, ring values, scale) each."""
+        source, parties = SharingSource(), len(self.names)
+        split = [(label, source.split(v, parties), scale) for label, v, scale in inputs]
+        return [
+            [
+                Tensor(label, shares[index].shape, shares[index], scale, index, parties)
                 for label, shares, scale in split
             ]
-            return party.infer(self.principals[client], name, query, tensors)
-
-        answers = self.at_all(ask)
-        return [
-            np.add.reduce([answer[number].values for answer in answers])
-            for number in range(len(answers[0]))
+            for index in range(parties)
         ]
+
+    def infer(self, name, inputs, *, client="hospital", query=None):
+        """Returns ring values of the results."""
+        parts, query = self.requests(inputs), query or fresh_key()
+        principal = self.principals[client]
+        return together(
+            self.at_all(lambda party, index: party.infer(principal, name, query, parts[index]))
+        )
+
+
+def together(answers):
+    """Ring values of results, of which each party has a share."""
+    return [
+        np.add.reduce([answer[number].values for answer in answers])
+        for number in range(len(answers[0]))
+    ]

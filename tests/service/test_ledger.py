@@ -8,6 +8,8 @@ import pytest
 from ledger_cases import *  # noqa: F403
 from ledger_racers import MODEL, PROGRAM, filled, fresh
 
+from sqlalchemy import event
+
 from tacita.errors import MaterialError, MaterialMismatch
 from tacita.service import ledger_database
 from tacita.service.ledger import Ledger, sqlite_url
@@ -33,6 +35,53 @@ def test_it_syncs_every_commit(url):
     assert pragma(ledger, "journal_mode") == "wal"
     assert pragma(ledger, "synchronous") == 2
     assert pragma(ledger, "busy_timeout") == 1000 * ledger_database.WAIT
+    ledger.close()
+
+
+def test_what_is_synced(url, monkeypatch):
+    """Each transaction states its own level, whatever the one before had on that connection."""
+    ledger, seen = Ledger(url, party="alice"), []
+
+    def note(connection, _cursor, statement, *_):
+        words = statement.split()
+        if words[0] in ("INSERT", "UPDATE"):
+            level = connection.connection.driver_connection.execute("PRAGMA synchronous")
+            seen.append((words[0], level.fetchone()[0]))
+
+    event.listen(ledger._database._engine, "before_cursor_execute", note)
+    normal, full = 1, 2
+    for _ in range(2):
+        spent, given_up = fresh(), fresh()
+        for batch in (spent, given_up):
+            ledger.enter(batch, MODEL, PROGRAM)
+            ledger.ready(batch)
+        ledger.spend(spent, "owner:mia", model=MODEL, program=PROGRAM)
+        ledger.void(given_up)
+    one = [("INSERT", normal), ("UPDATE", normal)]
+    assert seen == 2 * (2 * one + [("UPDATE", full), ("UPDATE", full)])
+    ledger.close()
+
+
+def test_a_machine_that_fails_forgets_the_last_of_what_was_not_synced(path, url, tmp_path):
+    """The log is cut where it was not on the disk yet: what was not spent is dealt to nobody."""
+    ledger = Ledger(url, party="alice")
+    log = path.with_name(f"{path.name}-wal")
+    spent, batch = fresh(), fresh()
+    ledger.enter(spent, MODEL, PROGRAM)
+    ledger.ready(spent)
+    ledger.spend(spent, "owner:mia")
+    sizes = {None: log.stat().st_size}
+    ledger.enter(batch, MODEL, PROGRAM)
+    sizes["dealing"] = log.stat().st_size
+    ledger.ready(batch)
+    sizes["ready"] = log.stat().st_size
+    for number, (state, size) in enumerate(sizes.items()):
+        copy = tmp_path / f"{number}.sqlite"
+        copy.write_bytes(path.read_bytes())
+        copy.with_name(f"{copy.name}-wal").write_bytes(log.read_bytes()[: size + number])
+        again = Ledger(sqlite_url(copy), party="alice")
+        assert again.states([spent, batch]) == {spent: "spent"} | ({batch: state} if state else {})
+        again.close()
     ledger.close()
 
 

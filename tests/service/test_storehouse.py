@@ -104,8 +104,109 @@ def test_a_batchs_life(place):
     assert (place.state(batch), place.house.level(MODEL)) == ("spent", 0)
     with pytest.raises(MaskReused, match="was spent already"):
         place.house.take(MODEL, PROGRAM, batch, "owner:mia")
-    assert place.house.sweep() == [batch]
     assert place.files() == []
+    assert place.house.sweep() == []
+    assert place.house.bytes_on_disk == 0
+
+
+def test_the_next_one(place):
+    house = place.house
+    assert house.next(MODEL, set()) is None
+    first, second, third = (place.receive() for _ in range(3))
+    assert house.next(MODEL, set()) is None
+    for batch in (second, first, third):
+        house.ready(batch)
+    assert house.next(MODEL, set()) == second
+    assert house.next(MODEL, {second, fresh()}) == first
+    assert house.next(MODEL, {first, second, third}) is None
+    assert house.next(b"n" * 16, set()) is None
+    place.use(second)
+    house.void(first)
+    assert (house.next(MODEL, set()), house.level(MODEL)) == (third, 1)
+    assert house.forget_model(MODEL) == [third]
+    assert (house.next(MODEL, set()), house.level(MODEL)) == (None, 0)
+
+
+def test_one_that_another_replica_spent_or_gave_up(place):
+    """The ledger is theirs too; what waits is this process's view, until it asks."""
+    spent, void, left = (place.stocked() for _ in range(3))
+    other = Ledger(place.url, party="bob")
+    other.spend(spent, "a replica")
+    other.void(void)
+    other.close()
+    for batch, error in ((spent, MaskReused), (void, MaterialMismatch)):
+        assert place.house.next(MODEL, set()) == batch
+        with pytest.raises(error):
+            place.house.take(MODEL, PROGRAM, batch, "owner:mia")
+    assert (place.house.next(MODEL, set()), place.house.level(MODEL)) == (left, 1)
+    place.use(left)
+
+
+def test_comparing_stocks_forgets_what_does_not_wait_any_more(place):
+    gone, spent, left = (place.stocked() for _ in range(3))
+    (place.folder / f"{gone.hex()}.1.stock").unlink()
+    place.ledger.spend(spent, "a replica")
+    assert place.house.level(MODEL) == 3
+    assert place.house.waiting(MODEL) == [left]
+    assert place.house.level(MODEL) == 1
+    place.start()
+    assert (place.house.next(MODEL, {left}), place.house.level(MODEL)) == (None, 1)
+
+
+def test_a_ledger_that_fails_to_spend_keeps_it_waiting(place, monkeypatch):
+    batch = place.stocked()
+
+    def full(*arguments, **more):
+        raise MaterialError("the ledger's disk is full")
+
+    monkeypatch.setattr(place.ledger, "spend", full)
+    with pytest.raises(MaterialError, match="ledger's disk"):
+        place.house.take(MODEL, PROGRAM, batch, "owner:mia")
+    assert place.house.next(MODEL, set()) == batch
+
+
+def test_one_that_this_process_did_not_receive(place):
+    batch = place.receive()
+    before = place.house
+    place.start()
+    with pytest.raises(MaterialMismatch, match="was not received by this process"):
+        place.house.ready(batch)
+    before.ready(batch)
+    assert place.house.level(MODEL) == 0
+
+
+def test_neither_disk_nor_ledger_is_asked_what_there_is(place, monkeypatch):
+    batch = place.stocked()
+    monkeypatch.setattr(os, "scandir", lambda _: pytest.fail("the folder was read"))
+    monkeypatch.setattr(place.ledger, "waiting", lambda _: pytest.fail("the ledger was asked"))
+    another = place.stocked()
+    assert (place.house.next(MODEL, {batch}), place.house.level(MODEL)) == (another, 2)
+
+
+def test_the_bytes_are_those_of_the_files(place):
+    def on_disk():
+        return sum(each.stat().st_size for each in place.folder.iterdir())
+
+    batches = [place.stocked() for _ in range(4)]
+    batches.append(place.receive())
+    assert place.house.bytes_on_disk == on_disk() > 5 * 8 * 200_000
+    one = on_disk() // 5
+    place.use(batches[0])
+    place.house.void(batches[1])
+    place.house.discard([batches[4]])
+    with pytest.raises(UsageError):
+        place.receive(fresh(), dict(reversed(DEALT.items())))
+    assert place.house.bytes_on_disk == on_disk() == 2 * one
+    (place.folder / f"{batches[2].hex()}.1.stock").unlink()
+    (place.folder / f"{fresh().hex()}.1.part").write_bytes(bytes(10))
+    assert len(place.house.sweep()) == 1
+    assert place.house.bytes_on_disk == on_disk() == one
+    taken = place.house.take(MODEL, PROGRAM, batches[3], "owner:mia")
+    place.house.sweep()
+    assert (place.house.bytes_on_disk, on_disk()) == (one, 0)
+    taken.close()
+    assert place.house.bytes_on_disk == 0
+    place.start()
     assert place.house.bytes_on_disk == 0
 
 
@@ -113,11 +214,11 @@ def test_it_is_spent_before_its_file_is_opened(place, monkeypatch):
     batch = place.stocked()
     seen = []
 
-    def look(folder, label, secret):
+    def look(folder, label, secret, ended):
         seen.append(place.state(batch))
         raise MaterialMismatch("looked")
 
-    monkeypatch.setattr(storehouse_module, "take", look)
+    monkeypatch.setattr(storehouse_module, "open_spent", look)
     with pytest.raises(MaterialMismatch, match="looked"):
         place.house.take(MODEL, PROGRAM, batch, "owner:mia")
     assert seen == ["spent"]
@@ -379,10 +480,12 @@ def test_a_crash_between_the_ledger_and_the_file(place):
 
 def test_a_crash_while_it_is_used(place):
     batch = place.stocked()
-    place.house.take(MODEL, PROGRAM, batch, "owner:mia")
-    assert place.files() == [".spent", ".taken"]
-    assert crashed(place) == [batch]
-    assert place.files() == []
+    with place.house.take(MODEL, PROGRAM, batch, "owner:mia") as taken:
+        assert place.files() == []  # so that a crash leaves nothing
+        assert place.house.bytes_on_disk > 8 * 200_000
+        assert crashed(place) == []
+        assert place.house.bytes_on_disk == 0
+        assert taken.key() == KEY  # of the process that did not crash
 
 
 def test_what_is_ready_survives(place):
@@ -413,14 +516,14 @@ def test_a_sweep_leaves_alone_what_arrives_and_what_others_own(place):
 
 def test_a_sweep_while_a_batch_is_taken(place, monkeypatch):
     batch = place.stocked()
-    take = storehouse_module.take
+    open_spent = storehouse_module.open_spent
     swept = []
 
     def sweep_first(*arguments):
         swept.append(place.house.sweep())
-        return take(*arguments)
+        return open_spent(*arguments)
 
-    monkeypatch.setattr(storehouse_module, "take", sweep_first)
+    monkeypatch.setattr(storehouse_module, "open_spent", sweep_first)
     place.use(batch)
     assert swept == [[]]
 

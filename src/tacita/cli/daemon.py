@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import threading
@@ -20,6 +21,7 @@ from tacita.service.logs import Forwarding, Level, Log
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+COLLECT_AFTER = (20_000, 20, 20)  # objects, and collections of the younger generation
 METRICS_SECONDS = 10.0  # for one who reads metrics to send its request
 
 
@@ -49,6 +51,17 @@ def listen_to_libraries(log: Log, level: Level) -> None:
         log.error("a thread failed", thread=name, error=thread.exc_value)
 
     threading.excepthook = failed
+
+
+def collect_seldom() -> None:
+    """Has Python look for reference cycles less often, and not among what is there to stay.
+
+    A query makes thousands of small objects that go by themselves; by default, looking through
+    them takes a tenth of its time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 class Ending:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tacita.cli.daemon import Ending, failing, listen_to_libraries
+from tacita.cli.daemon import Ending, collect_seldom, failing, listen_to_libraries
 from tacita.service.config import load_dealer
 from tacita.service.dealer import DealerService
 from tacita.service.logs import Level, logger
@@ -41,5 +41,6 @@ def dealer(
         typer.echo(
             f"dealer {settings.name} is ready: parties at {settings.address.host}:{service.port}"
         )
+        collect_seldom()
         ending.wait()
         log.info("ending")

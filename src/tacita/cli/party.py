@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tacita.cli.daemon import Ending, failing, listen_to_libraries, serving_metrics
+from tacita.cli.daemon import Ending, collect_seldom, failing, listen_to_libraries, serving_metrics
 from tacita.service.config import Limits, load_party
 from tacita.service.front.limits import FrontLimits
 from tacita.service.front.serving import Front
@@ -57,6 +57,7 @@ def party(
             f"party {settings.name} is ready: clients at https://{settings.front.host}:"
             f"{front.port}, parties at {settings.peers.host}:{service.port}"
         )
+        collect_seldom()
         ending.wait()
         log.info("ending")
 

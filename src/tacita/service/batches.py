@@ -14,9 +14,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Condition, Thread
+from threading import Condition, Event, Thread
 
-from tacita.errors import MaterialError, NotReady, PeerError, StockEmpty
+import msgspec
+
+from tacita.errors import FrameError, MaterialError, NotReady, PeerError, StockEmpty
 from tacita.network.endpoint import StreamEndpoint
 from tacita.network.link import Stream
 from tacita.ring import kernels
@@ -89,13 +91,24 @@ def run(
     deployment.bind_inputs(store, given, range(len(inputs)))
     endpoint = StreamEndpoint(party, ready.streams, limit)
     rounds = Rounds(endpoint, peers, 0, ready.batch, limit)
-    Execution(deployment, store, ready.material, ready.prepared, rounds, lambda: None).run()
+    try:
+        Execution(deployment, store, ready.material, ready.prepared, rounds, lambda: None).run()
+    except msgspec.MsgspecError:
+        raise FrameError("another party opened what cannot be read") from None
     ready.material.finish()
     return [store.share(port.wire) for port in deployment.program.outputs], rounds.count
 
 
+class Taker:
+    """A query that waits for a batch; `came` is set when it has one, or when none will come."""
+
+    def __init__(self) -> None:
+        self.came = Event()
+        self.batch: PreparedBatch | None = None
+
+
 class Preparer:
-    """Keeps some batches of one model prepared, at the leader; queries take them in turn.
+    """Keeps some batches of one model prepared, at the leader; queries take them as they came.
 
     count: how many wait prepared; with 0, one is prepared when a query asks for it. make: prepares
     a batch with the other parties, or returns None where the stock is empty. failed: is told of
@@ -116,7 +129,7 @@ class Preparer:
         self._changed = Condition()  # around what follows
         self._ready: deque[PreparedBatch] = deque()
         self._making = 0
-        self._takers = 0
+        self._takers: deque[Taker] = deque()
         self._ended = False
         self._failure: Exception | None = None
         self._threads = [
@@ -136,27 +149,44 @@ class Preparer:
         Raises StockEmpty after `limit` seconds, NotReady once the model is not served any more.
         """
         deadline = time.monotonic() + limit
+        taker = Taker()
         with self._changed:
-            self._takers += 1
+            self._drop_unusable()
+            if self._ready and not self._takers:
+                self._changed.notify_all()
+                return self._ready.popleft()
+            self._takers.append(taker)
             self._changed.notify_all()
-            try:
-                while True:
-                    self._drop_unusable()
-                    if self._ready:
-                        return self._ready.popleft()
-                    left = deadline - time.monotonic()
-                    if self._ended:
-                        raise NotReady(
-                            f"{self.model.name!r} was removed or published anew: ask again"
-                        )
-                    if left <= 0:
-                        reason = "" if self._failure is None else f": {told(self._failure)}"
-                        raise StockEmpty(
-                            f"no prepared batch of {self.model.name!r} for {limit:g} s{reason}"
-                        )
-                    self._changed.wait(left)
-            finally:
-                self._takers -= 1
+        while True:
+            taker.came.wait(max(0.0, deadline - time.monotonic()))
+            with self._changed:
+                if taker.batch is not None and taker.batch.usable:
+                    return taker.batch
+                if taker.batch is not None:
+                    taker.batch.burn("another party has given it up")
+                    taker.batch = None
+                    taker.came.clear()
+                    self._takers.appendleft(taker)
+                    self._changed.notify_all()
+                if self._ended or time.monotonic() >= deadline:
+                    with suppress(ValueError):
+                        self._takers.remove(taker)
+                    raise self._refusal(limit)
+
+    def _refusal(self, limit: float) -> NotReady | StockEmpty:
+        if self._ended:
+            return NotReady(f"{self.model.name!r} was removed or published anew: ask again")
+        reason = "" if self._failure is None else f": {told(self._failure)}"
+        return StockEmpty(f"no prepared batch of {self.model.name!r} for {limit:g} s{reason}")
+
+    def _hand_out(self, batch: PreparedBatch) -> None:
+        """To whoever has waited longest; otherwise it waits for a query itself."""
+        if self._takers:
+            taker = self._takers.popleft()
+            taker.batch = batch
+            taker.came.set()
+        else:
+            self._ready.append(batch)
 
     def _keep_making(self) -> None:
         kernels.pool_arrays()
@@ -173,8 +203,7 @@ class Preparer:
                 if batch is None:
                     self._changed.wait_for(lambda: self._ended, pause)
                 elif not self._ended:
-                    self._ready.append(batch)
-                    self._changed.notify_all()
+                    self._hand_out(batch)
                     batch = None
             if batch is not None:
                 batch.burn("the model is not served any more")
@@ -184,7 +213,7 @@ class Preparer:
         with self._changed:
             while not self._ended:
                 self._drop_unusable()
-                if len(self._ready) + self._making < self._wanted + self._takers:
+                if len(self._ready) + self._making < self._wanted + len(self._takers):
                     self._making += 1
                     return True
                 self._changed.wait(LOOK)
@@ -202,6 +231,8 @@ class Preparer:
             self._ended = True
             left = list(self._ready)
             self._ready.clear()
+            for taker in self._takers:
+                taker.came.set()
             self._changed.notify_all()
         for batch in left:
             batch.burn("the model is not served any more")

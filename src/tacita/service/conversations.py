@@ -104,7 +104,7 @@ class Joining(Topic, frozen=True, tag=True):
 class Stocktaking(Topic, frozen=True, tag=True):
     """Leader to the others, when they meet again: which batches of a model it still has.
 
-    Those that it does not have are of no use to the others.
+    Those that it does not have are of no use to the others, who say which of them they have.
     """
 
     model: Id

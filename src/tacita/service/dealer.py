@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -53,6 +54,8 @@ from tacita.service.sessions import require_same
 from tacita.service.storehouse import own_secret
 from tacita.service.weights import Published
 
+AT_ONCE = 4  # batches of one request that are computed, sent or acknowledged
+
 
 class DealtModel:
     """A program, and the masks of its weights, expanded from the parties' keys when needed."""
@@ -85,7 +88,8 @@ class DealtModel:
 
 
 class DealerService:
-    """See the module. One batch is dealt at a time, on all cores."""
+    """See the module. One batch is computed at a time, on all cores, while the parties write others
+    to their disks."""
 
     def __init__(self, config: DealerConfig, log: Log) -> None:
         self.principal = config.credentials.check(role="dealer", name=config.name)
@@ -105,6 +109,7 @@ class DealerService:
             accept=self._accept,
             welcome=self._welcome,
             refused=lambda peer, error: log.warning("refused", peer=peer, why=error),
+            limits=config.limits,
         )
 
     def start(self) -> None:
@@ -181,8 +186,7 @@ class DealerService:
         except BaseException as error:
             for each in streams.values():
                 with suppress(PeerError):
-                    if isinstance(error, Exception):
-                        refuse(each, limit, error)
+                    refuse(each, limit, error)
             raise
         finally:
             for each in streams.values():
@@ -251,10 +255,16 @@ class DealerService:
             raise PeerFailed(
                 f"the dealer has no model {topic.model.hex()} with that program: publish it again"
             )
-        for _ in range(topic.runs):
-            with self._dealing:
-                batch = self._deal_batch(model)
-            agree_to(stream, self._limits.deal, batch.hex())
+        workers = min(AT_ONCE, topic.runs)
+        with ThreadPoolExecutor(workers, "tacita batch", initializer=kernels.pool_arrays) as pool:
+            asked = [pool.submit(self._deal_batch, model) for _ in range(topic.runs)]
+            try:
+                # In any order; after an error those under way end by themselves, ready or void.
+                for done in as_completed(asked):
+                    agree_to(stream, self._limits.deal, done.result().hex())
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         stream.close()
 
     def _deal_batch(self, model: DealtModel) -> bytes:
@@ -263,28 +273,30 @@ class DealerService:
         batch = os.urandom(BATCH_BYTES)
         keys = [fresh_key() for _ in self._parties]
         streams: dict[str, Stream] = {}
+
+        def write(number: int, dealt: dict[int, list[Array]]) -> None:
+            counts = {branch: len(arrays) for branch, arrays in dealt.items()}
+            corrections = tuple(array for arrays in dealt.values() for array in arrays)
+            message = Message("material", encode(Dealt(number, counts)), corrections)
+            streams[self._parties[-1]].send(message, limit)
+
         try:
-            for name, key in zip(self._parties, keys, strict=True):
-                streams[name] = self._neighbours.open(name, batch, self._limits.connect)
-                topic = BatchDealt(model.published.model, model.deployment.digest, batch, key)
-                begin(streams[name], topic, limit)
-            last = streams[self._parties[-1]]
-
-            def write(number: int, dealt: dict[int, list[Array]]) -> None:
-                counts = {branch: len(arrays) for branch, arrays in dealt.items()}
-                corrections = tuple(array for arrays in dealt.values() for array in arrays)
-                last.send(Message("material", encode(Dealt(number, counts)), corrections), limit)
-
-            deal_batch(model.deployment, model.masks, keys, write)
-            for stream in streams.values():
-                stream.send(Message("end"), limit)
+            # The streams begin here too: nobody is to wait on one while others are computed.
+            with self._dealing:
+                for name, key in zip(self._parties, keys, strict=True):
+                    streams[name] = self._neighbours.open(name, batch, self._limits.connect)
+                    topic = BatchDealt(model.published.model, model.deployment.digest, batch, key)
+                    begin(streams[name], topic, limit)
+                deal_batch(model.deployment, model.masks, keys, write)
+                for stream in streams.values():
+                    stream.send(Message("end"), limit)
             for name, stream in streams.items():
                 agreed(stream, name, limit)
             # The leader is told last: what it knows to be ready is ready everywhere.
             for name in reversed(self._parties):
                 agree_to(streams[name], limit)
                 agreed(streams[name], name, limit)
-        except TacitaError:
+        except BaseException:
             for stream in streams.values():
                 with suppress(PeerError):
                     stream.close("the batch could not be dealt to everybody")

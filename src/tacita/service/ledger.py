@@ -9,6 +9,13 @@ An id is entered once. Rows are never deleted: a batch that is put back, by a re
 dealer that repeats itself, is known by its row. `spend` is one conditional UPDATE, committed and
 on the disk before it returns; of all threads, processes and replicas that ask, one gets the batch.
 
+What comes before spending need not be on the disk at once: `enter` and `ready` are committed, which
+a killed process does not undo, and with SQLite they are synced with the next transaction that is.
+A machine that fails may so forget the last of them, in order, since a log is cut at its end and a
+synced commit has all before it synced too. A spent batch is therefore never forgotten; what is
+forgotten was not spent, so no byte of it was used. Its row is then missing, and its file unknown
+and swept, or dealing, and given up as any interrupted dealing is.
+
 SQLite needs no server and serves one party on one machine: write-ahead log, synced at each commit.
 PostgreSQL serves several replicas of one party, which then have one ledger and their own files.
 A restored backup of a ledger knows less than the disk: delete the stock files along with it.
@@ -25,6 +32,7 @@ from typing import Any, Literal, get_args
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Index,
     Integer,
     LargeBinary,
@@ -32,13 +40,16 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    bindparam,
     func,
     insert,
     inspect,
+    or_,
     select,
     update,
 )
 from sqlalchemy.engine import Connection
+from sqlalchemy.sql.dml import Update
 
 from tacita.errors import MaskReused, MaterialError, MaterialMismatch, UsageError
 from tacita.service.ledger_database import Database, RowExists, sqlite_url
@@ -74,6 +85,43 @@ _BATCHES = Table(
 )
 
 
+# Made once: making a statement costs several times what running it does.
+_ENTER = insert(_BATCHES)
+_ROW = select(_BATCHES.c.model, _BATCHES.c.program, _BATCHES.c.state).where(
+    _BATCHES.c.id == bindparam("batch")
+)
+_LEVEL = select(func.count()).where(
+    _BATCHES.c.model == bindparam("of_model"), _BATCHES.c.state == "ready"
+)
+_IDS = (
+    select(_BATCHES.c.id)
+    .where(_BATCHES.c.model == bindparam("of_model"), _BATCHES.c.state == bindparam("in_state"))
+    .order_by(_BATCHES.c.made, _BATCHES.c.id)
+)
+
+
+def _move_from(*before: State, where: tuple[ColumnElement[bool], ...] = ()) -> Update:
+    """Changes one batch's state, if it is in one of these; its new values are parameters."""
+    return update(_BATCHES).where(
+        _BATCHES.c.id == bindparam("batch"),
+        or_(*(_BATCHES.c.state == each for each in before)),
+        *where,
+    )
+
+
+_READY = _move_from("dealing")
+_VOID = _move_from("dealing", "ready", "void")
+_GIVE_UP = _move_from("dealing", "ready")
+_FIT = {
+    "model": _BATCHES.c.model == bindparam("of_model"),
+    "program": _BATCHES.c.program == bindparam("of_program"),
+}
+_SPEND: dict[tuple[str, ...], Update] = {
+    wanted: _move_from("ready", where=tuple(_FIT[each] for each in wanted))
+    for wanted in ((), ("model",), ("program",), ("model", "program"))
+}
+
+
 @dataclass(frozen=True)
 class Recovered:
     """What a party finds in its ledger when it starts.
@@ -98,7 +146,8 @@ class Ledger:
     a database that cannot be reached, read or written, a ledger of another party or version, and
     a server that may forget what it committed. Every method raises MaterialError where the database
     refuses, and then nothing has changed: no batch is spent. Ids are 16 bytes, program digests 32;
-    others are UsageErrors. A method costs one transaction; what changes something costs one sync.
+    others are UsageErrors. A method costs one transaction; what changes something costs one sync,
+    but for `enter` and `ready` with SQLite.
     """
 
     def __init__(self, url: str, *, party: str) -> None:
@@ -122,8 +171,8 @@ class Ledger:
             raise UsageError(f"a program's digest has 32 bytes, not {len(program)}")
         row = {"id": batch, "model": model, "program": program}
         try:
-            with self._database.writing() as connection:
-                connection.execute(insert(_BATCHES).values(**row, state="dealing", made=_now()))
+            with self._database.writing(synced=False) as connection:
+                connection.execute(_ENTER, row | {"state": "dealing", "made": _now()})
         except RowExists:
             raise MaskReused(
                 f"{self.name} knows batch {batch.hex()} already; deal under a fresh id"
@@ -132,8 +181,8 @@ class Ledger:
     def ready(self, batch: bytes) -> None:
         """Every party has its part. Raises MaskReused or MaterialMismatch if it was not dealing."""
         check_ids(batch=batch)
-        with self._database.writing() as connection:
-            if not self._move(connection, batch, ("dealing",), "ready"):
+        with self._database.writing(synced=False) as connection:
+            if not self._move(connection, _READY, batch, "ready"):
                 raise self._refusal(connection, batch, "becomes ready")
 
     def void(self, batch: bytes) -> None:
@@ -143,7 +192,7 @@ class Ledger:
         """
         check_ids(batch=batch)
         with self._database.writing() as connection:
-            if not self._move(connection, batch, ("dealing", "ready", "void"), "void"):
+            if not self._move(connection, _VOID, batch, "void"):
                 raise self._refusal(connection, batch, "is given up")
 
     def spend(
@@ -162,31 +211,21 @@ class Ledger:
         void, unknown, or of another model or program; it is not spent then.
         """
         check_ids(batch=batch)
+        wanted = {"model": model, "program": program}
+        fit = {name: value for name, value in wanted.items() if value is not None}
+        spent: dict[str, Any] = {f"of_{name}": value for name, value in fit.items()}
+        spent |= {"spent_at": _now(), "taker": taker, "query": query}
         with self._database.writing() as connection:
-            row = connection.execute(
-                select(_BATCHES.c.model, _BATCHES.c.program).where(_BATCHES.c.id == batch)
-            ).first()
-            if row is not None:
-                for what, wanted, found in (
-                    ("model", model, row.model),
-                    ("program", program, row.program),
-                ):
-                    if wanted is not None and bytes(found) != wanted:
-                        raise MaterialMismatch(
-                            f"{self.name} has batch {batch.hex()} for another {what}; take another"
-                        )
-            spent = {"spent_at": _now(), "taker": taker, "query": query}
-            if not self._move(connection, batch, ("ready",), "spent", **spent):
-                raise self._refusal(connection, batch, "is spent")
+            if not self._move(connection, _SPEND[tuple(fit)], batch, "spent", **spent):
+                raise self._refusal(connection, batch, "is spent", fit)
 
     # ---- all of a model's ----------------------------------------------------------------------
 
     def level(self, model: bytes) -> int:
         """How many batches are ready."""
         check_ids(model=model)
-        where = (_BATCHES.c.model == model, _BATCHES.c.state == "ready")
         with self._database.reading() as connection:
-            return connection.execute(select(func.count()).where(*where)).scalar_one()
+            return connection.execute(_LEVEL, {"of_model": model}).scalar_one()
 
     def waiting(self, model: bytes) -> list[bytes]:
         """The ids of those that are ready, oldest first."""
@@ -251,13 +290,9 @@ class Ledger:
 
     def _ids(self, model: bytes, state: State) -> list[bytes]:
         check_ids(model=model)
-        asked = (
-            select(_BATCHES.c.id)
-            .where(_BATCHES.c.model == model, _BATCHES.c.state == state)
-            .order_by(_BATCHES.c.made, _BATCHES.c.id)
-        )
+        which = {"of_model": model, "in_state": state}
         with self._database.reading() as connection:
-            return [bytes(found) for found in connection.execute(asked).scalars()]
+            return [bytes(found) for found in connection.execute(_IDS, which).scalars()]
 
     def _void_where(self, *where: Any, but: frozenset[bytes] = frozenset()) -> list[bytes]:
         # The rows are locked as they are read, so that nobody spends one in between.
@@ -266,28 +301,24 @@ class Ledger:
             found = [bytes(each) for each in connection.execute(asked).scalars()]
             gone = [each for each in found if each not in but]
             for batch in gone:
-                self._move(connection, batch, ("dealing", "ready"), "void")
+                self._move(connection, _GIVE_UP, batch, "void")
         return gone
 
     def _move(
-        self,
-        connection: Connection,
-        batch: bytes,
-        before: tuple[State, ...],
-        to: State,
-        **more: Any,
+        self, connection: Connection, move: Update, batch: bytes, to: State, **more: Any
     ) -> bool:
-        """Whether the batch was in one of these states, and now is in another."""
-        where = (_BATCHES.c.id == batch, _BATCHES.c.state.in_(before))
-        return (
-            connection.execute(update(_BATCHES).where(*where).values(state=to, **more)).rowcount
-            == 1
-        )
+        """Whether the batch was as `move` wants it, and now is in another state."""
+        return connection.execute(move, {"batch": batch, "state": to, **more}).rowcount == 1
 
-    def _refusal(self, connection: Connection, batch: bytes, what: str) -> MaterialError:
-        """Why a batch cannot be moved."""
-        row = connection.execute(select(_BATCHES.c.state).where(_BATCHES.c.id == batch)).first()
+    def _refusal(
+        self, connection: Connection, batch: bytes, what: str, fit: dict[str, bytes] | None = None
+    ) -> MaterialError:
+        """Why a batch cannot be moved. fit: what it had to have been dealt for."""
+        row = connection.execute(_ROW, {"batch": batch}).first()
         name = f"batch {batch.hex()}"
+        for other, value in (fit or {}).items():
+            if row is not None and bytes(getattr(row, other)) != value:
+                return MaterialMismatch(f"{self.name} has {name} for another {other}; take another")
         match row.state if row is not None else None:
             case "spent":
                 return MaskReused(

@@ -1,7 +1,8 @@
 """The ledger's database: transactions that are on the disk when they end, and errors of the tree.
 
-SQLite: write-ahead log, synced at each commit; whoever will write says so at its beginning (BEGIN
-IMMEDIATE), since a transaction that turns to writing halfway fails where another one wrote first.
+SQLite: write-ahead log, synced at each commit that is not excepted; whoever will write says so at
+its beginning (BEGIN IMMEDIATE), since a transaction that turns to writing halfway fails where
+another one wrote first.
 PostgreSQL: each row that is written is locked, and commits wait for the disk whatever the server's
 default is. Sources: the documentation of `PRAGMA synchronous` and of `synchronous_commit`.
 """
@@ -97,13 +98,16 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, *, synced: bool = True) -> Iterator[Connection]:
         """A transaction that may write; it is on the disk when the block is left without an error.
 
+        synced: False where it may be forgotten if the machine, not the process, fails; never one
+        without all later ones, and never one before a transaction that was synced. SQLite then
+        writes it and waits for no disk; PostgreSQL syncs nonetheless.
         Raises RowExists for a second row of one key. An error undoes all of it.
         """
         with self._explaining(), self._turn, self._engine.connect() as connection:
-            connection.execution_options(tacita_writes=True)
+            connection.execution_options(tacita_writes="FULL" if synced else "NORMAL")
             with connection.begin():
                 yield connection
 
@@ -202,8 +206,11 @@ def sqlite_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("tacita_writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        level = connection.get_execution_options().get("tacita_writes")
+        if level is not None:
+            # A connection keeps its level, so each transaction that writes states its own.
+            connection.exec_driver_sql(f"PRAGMA synchronous = {level}")
+        connection.exec_driver_sql("BEGIN" if level is None else "BEGIN IMMEDIATE")
 
     return engine
 

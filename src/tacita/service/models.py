@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

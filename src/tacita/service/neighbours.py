@@ -11,12 +11,14 @@ from collections.abc import Callable
 from threading import Condition, Event, Thread
 
 from tacita.errors import PeerError, PeerFailed, PeerTimeout, TacitaError
+from tacita.network import frames
 from tacita.network.address import Address
 from tacita.network.dialer import Dialer
 from tacita.network.identity import Principal, Role
 from tacita.network.link import Link, Stream
 from tacita.network.listener import Listener
 from tacita.network.tls import Credentials
+from tacita.service.config import Limits
 
 REDIAL = 1.0  # seconds between two looks at links that should be there
 
@@ -28,6 +30,7 @@ class Neighbours:
 
     dialed: role and address of everybody whom this daemon dials. welcome: whether a principal that
     connects may. joined: is told of every link to a party or the dealer that comes about.
+    failed: is told what went wrong where nobody waits for it. limits: those of a daemon.
     """
 
     def __init__(
@@ -40,7 +43,11 @@ class Neighbours:
         welcome: Callable[[Principal], bool],
         joined: Callable[[str], None] = lambda _: None,
         refused: Callable[[str, Exception], None] = lambda _peer, _error: None,
+        failed: Callable[[str, Exception], None] = lambda _peer, _error: None,
+        limits: Limits | None = None,
     ) -> None:
+        self._limits = limits = limits or Limits()
+        self._failed = failed
         self._accept = accept
         self._welcome = welcome
         self._joined = joined
@@ -49,16 +56,28 @@ class Neighbours:
         self._known: dict[str, Link] = {}
         self._ended = Event()
         self._address = listen
+        of_links = frames.Limits(handshake=limits.handshake, streams=limits.streams)
         self._dialers = {
-            name: Dialer(address, role, name, credentials, self._serve)
+            name: Dialer(address, role, name, credentials, self._serve, of_links)
             for name, (role, address) in dialed.items()
         }
-        self._listener = Listener(listen, credentials, self._accept_link, refused=refused)
-        self._keeper = Thread(target=self._keep_links, name="tacita links", daemon=True)
+        self._listener = Listener(
+            listen,
+            credentials,
+            self._accept_link,
+            of_links,
+            refused=refused,
+            at_once=limits.handshakes_at_once,
+        )
+        self._keepers = [
+            Thread(target=self._keep_links, name="tacita links", daemon=True),
+            Thread(target=self._keep_testing, name="tacita tests", daemon=True),
+        ]
 
     def start(self) -> None:
         self._address = self._listener.start()
-        self._keeper.start()
+        for each in self._keepers:
+            each.start()
 
     @property
     def port(self) -> int:
@@ -93,6 +112,8 @@ class Neighbours:
     def _accept_link(self, link: Link) -> Accept:
         if not self._welcome(link.peer):
             raise PeerFailed(f"{link.peer} has no business here")
+        if link.peer.role != "party" and len(self._listener.links) >= self._limits.links:
+            raise PeerFailed(f"{self._limits.links} connections are open here: try again later")
         if link.peer.role in ("party", "dealer"):
             with self._changed:
                 before = self._accepted.get(link.peer.name)
@@ -116,13 +137,31 @@ class Neighbours:
                     link = dialer.link(REDIAL)
                 except TacitaError:
                     continue
+                except Exception as error:  # the next dialing may do
+                    self._failed(name, error)
+                    continue
                 if self._known.get(name) is not link:
                     self._known[name] = link
                     try:
                         self._joined(name)
-                    except PeerError:
-                        continue  # it went away again
+                    except Exception as error:  # it went away again, say
+                        self._failed(name, error)
             self._ended.wait(REDIAL)
+
+    def _keep_testing(self) -> None:
+        """Ends links to neighbours whose process or machine hangs: to TCP they are well."""
+        while not self._ended.wait(self._limits.idle):
+            with self._changed:
+                links = [*self._accepted.values(), *self._known.values()]
+            for link in links:
+                if not link.usable:
+                    continue
+                try:
+                    link.round_trip(self._limits.idle)
+                except PeerTimeout as error:
+                    link.close(str(error))
+                except PeerError:
+                    continue  # it ended by itself
 
     def close(self) -> None:
         self._ended.set()

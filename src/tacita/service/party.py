@@ -18,7 +18,6 @@ from tacita.errors import (
     PeerFailed,
     Refused,
     ShapeError,
-    TacitaError,
     UnknownModel,
     UsageError,
 )
@@ -39,15 +38,13 @@ from tacita.service.conversations import (
     Joining,
     Preparing,
     Publishing,
-    Removing,
     Session,
     Stocktaking,
     Withdrawing,
-    agreed,
-    begin,
-    fresh_id,
+    publication_of,
     refuse,
     session_of,
+    told,
     topic_of,
 )
 from tacita.service.desk import Desk
@@ -59,7 +56,7 @@ from tacita.service.metrics import UNKNOWN, Metrics, outcome_of, reason_of
 from tacita.service.models import Models, ServedModel
 from tacita.service.neighbours import Neighbours
 from tacita.service.policy import Policy, PolicyFile, RateKeeper, Terms
-from tacita.service.publication import meet, publish
+from tacita.service.publication import OneAtATime, forget_at_dealer, meet, publish
 from tacita.service.queries import Leading, decline, follow, wait_for_leader
 from tacita.service.sessions import Sessions
 from tacita.service.storehouse import Storehouse, own_secret
@@ -103,6 +100,8 @@ class PartyService:
                 welcome=self._welcome,
                 joined=self._joined,
                 refused=lambda peer, error: log.warning("refused", peer=peer, why=error),
+                failed=lambda peer, error: log.warning("no link", peer=peer, why=error),
+                limits=config.limits,
             ),
             meeting=Meeting(),
             desk=Desk(),
@@ -116,6 +115,7 @@ class PartyService:
             around, lambda principal: self._allowed.may_open_sessions(principal), self._audit
         )
         self._leading = Leading(around) if around.leads else None
+        self._publishing = OneAtATime()
         self._refiller = supply.Refiller(around) if around.leads else None
         self._started = time.time()
 
@@ -125,6 +125,9 @@ class PartyService:
         around.ledger.recover()
         around.storehouse.sweep()
         around.models.load()
+        served = {model.id for model in around.models.all()}
+        for gone in around.ledger.counts().keys() - served:
+            around.storehouse.forget_model(gone)
         around.neighbours.start()
         if self._leading is not None and self._refiller is not None:
             for model in around.models.all():
@@ -150,8 +153,8 @@ class PartyService:
 
     def _welcome(self, principal: Principal) -> bool:
         if principal.role == "party":
-            return principal.name in self._around.others
-        return self._allowed.may_open_sessions(principal)
+            return principal.name in self._around.lower
+        return principal.role in ("client", "owner") and self._allowed.may_open_sessions(principal)
 
     def _joined(self, name: str) -> None:
         """A link has come about: with another party the leader takes stock."""
@@ -159,7 +162,7 @@ class PartyService:
         if around.leads and name in around.others:
             try:
                 supply.take_stock(around, name)
-            except TacitaError as error:
+            except Exception as error:
                 around.log.warning("stock was not compared", peer=name, why=error)
 
     def _accept(self, stream: Stream) -> None:
@@ -167,7 +170,7 @@ class PartyService:
         around = self._around
         peer = stream.link.peer
         try:
-            self._converse(stream, peer.name, topic_of(stream, around.limits.handshake))
+            self._converse(stream, topic_of(stream, around.limits.handshake))
         except Exception as error:
             around.log.warning("a conversation failed", peer=str(peer), why=error)
             with suppress(PeerError):
@@ -175,32 +178,38 @@ class PartyService:
             with suppress(PeerError):
                 stream.close("refused")
 
-    def _converse(self, stream: Stream, name: str, topic: AnyTopic) -> None:
+    def _converse(self, stream: Stream, topic: AnyTopic) -> None:
         around = self._around
+        peer, name = stream.link.peer, stream.link.peer.name
+        # A client may have the name of a party or of the dealer, and is neither.
+        leads = peer.role == "party" and name == around.leader
+        lower = peer.role == "party" and name in around.lower
+        user = peer.role in ("client", "owner")
         match topic:
-            case Preparing() if name == around.leader:
+            case Preparing() if leads:
                 follow(around, stream, topic)
-            case BatchDealt() if name == around.dealer:
+            case BatchDealt() if peer.role == "dealer" and name == around.dealer:
                 supply.receive(around, stream, topic)
-            case Joining() if name in around.lower:
+            case Joining() if lower:
                 limit = around.limits.round
                 around.meeting.offer(topic.session, name, (stream, topic), limit)
-            case Publishing() if name in around.lower:
+            case Publishing() if lower:
                 meet(around, stream, name, topic)
-            case Declining() if name == around.leader:
-                declined = PeerFailed(f"{name} declined the query: {topic.why}")
-                around.desk.decline(topic.session, declined)
+            case Declining() if lower:
+                around.meeting.decline(topic.session, topic.why)
+                if leads:
+                    around.desk.decline(topic.session, topic.why)
                 stream.close()
-            case Describing() if stream.link.peer.role != "party":
-                self._sessions.describe(stream, stream.link.peer, topic)
-            case Withdrawing() if stream.link.peer.role != "party":
-                self._sessions.withdraw(stream, stream.link.peer, topic)
-            case Session():
-                self._sessions.follow(stream, stream.link.peer, topic)
-            case Stocktaking() if name == around.leader:
+            case Describing() if user:
+                self._sessions.describe(stream, peer, topic)
+            case Withdrawing() if user:
+                self._sessions.withdraw(stream, peer, topic)
+            case Session() if lower or user:
+                self._sessions.follow(stream, peer, topic)
+            case Stocktaking() if leads:
                 supply.follow_stocktaking(around, stream, topic)
             case _:
-                raise PeerFailed(f"{name} may not begin a {type(topic).__name__} with this party")
+                raise PeerFailed(f"{peer} may not begin a {type(topic).__name__} with this party")
 
     # ---- what the front asks for: models ---------------------------------------------------------
 
@@ -243,31 +252,40 @@ class PartyService:
 
     def publish(self, principal: Principal, publication: Publication) -> ModelInfo:
         around = self._around
-        self._allowed.check_publish(principal, publication.name)
-        around.models.require_replaceable(publication.name, principal)
         digest = publication.program[-DIGEST_BYTES:].hex()
         try:
-            older = around.models.named(publication.name)
-            model = publish(around, principal, publication)
-            if older is not None:
-                self._forget(older)
-            if self._leading is not None:
-                self._leading.serve(model)
-        except TacitaError as error:
+            self._allowed.check_publish(principal, publication.name)
+            model = self._publish(principal, publication)
+        except Exception as error:
+            decline(around, publication_of(publication.model_id), "publication", error)
             self._audit.record(
-                "publish", principal, model=publication.name, program=digest, outcome=str(error)
+                "publish", principal, model=publication.name, program=digest, outcome=told(error)
             )
             raise
         self._audit.record("publish", principal, model=publication.name, program=digest)
         around.log.info("published", model=model.name, id=model.id.hex(), owner=str(principal))
         return self._info(model)
 
+    def _publish(self, principal: Principal, publication: Publication) -> ServedModel:
+        around, name = self._around, publication.name
+        if self._leading is None:
+            around.models.require_replaceable(name, principal)
+            model, older = publish(around, principal, publication)
+        else:
+            with self._publishing.turn(name, around.limits.publish):
+                around.models.require_replaceable(name, principal)
+                model, older = publish(around, principal, publication)
+                self._leading.serve(model)
+        if older is not None:
+            self._forget(older)
+        return model
+
     def remove(self, principal: Principal, name: str) -> None:
         model = self._owned(principal, name)
         self._around.models.remove(model)
-        self._forget(model)
         if self._leading is not None:
             self._leading.withdraw(model)
+        self._forget(model)
         self._audit.record("remove", principal, model=name, program=model.digest.hex())
 
     def deal(self, principal: Principal, name: str, runs: int) -> int:
@@ -287,14 +305,9 @@ class PartyService:
         """The stock of a model that is not served any more goes, here and at the dealer."""
         around = self._around
         around.storehouse.forget_model(model.id)
-        around.metrics.forget_model(model.name)
-        if around.leads:
-            with suppress(PeerError):  # the dealer keeps a little more until it is asked again
-                limit = around.limits.round
-                stream = around.neighbours.open(around.dealer, fresh_id(), limit)
-                begin(stream, Removing(model.id), limit)
-                agreed(stream, around.dealer, limit)
-                stream.close()
+        if around.models.named(model.name) is None:
+            around.metrics.forget_model(model.name)
+        forget_at_dealer(around, model.id)
 
     # ---- what the front asks for: queries --------------------------------------------------------
 
@@ -311,8 +324,8 @@ class PartyService:
             results = self._answer(principal, served, query, inputs)
         except Exception as error:
             around.metrics.query(name, outcome_of(error))
-            if isinstance(error, TacitaError) and not isinstance(error, AlreadyUsed):
-                decline(around, session_of(principal.fingerprint, query), error)
+            if not isinstance(error, AlreadyUsed):
+                decline(around, session_of(principal.fingerprint, query), "query", error)
             if isinstance(error, Refused):
                 around.metrics.refused(reason_of(error))
                 self._audit.record(

@@ -11,21 +11,32 @@ parties' keys, which are used for this alone (protocols/mask.py).
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Condition
 
 import msgspec
 
 from tacita.compiler.archive import DIGEST_BYTES
-from tacita.errors import FrameError, PeerError, PeerFailed, TacitaError, UsageError
+from tacita.errors import (
+    FrameError,
+    NotReady,
+    PeerError,
+    PeerFailed,
+    TacitaError,
+    UsageError,
+)
 from tacita.network.endpoint import StreamEndpoint
 from tacita.network.identity import Principal
 from tacita.network.link import Stream
 from tacita.ring.randomness import KEY_BYTES
 from tacita.service.conversations import (
     Publishing,
+    Removing,
     agree_to,
     agreed,
     begin,
+    fresh_id,
     publication_of,
     refuse,
 )
@@ -34,8 +45,35 @@ from tacita.service.models import ServedModel, deployed, masked, new_published, 
 from tacita.service.surroundings import Surroundings
 
 
-def publish(around: Surroundings, owner: Principal, publication: Publication) -> ServedModel:
-    """Returns once the model is stored at every party.
+class OneAtATime:
+    """Has the publications under one name follow each other, at the leader.
+
+    The others join the leader's, so all parties serve the same model in the end.
+    """
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._names: set[str] = set()
+
+    @contextmanager
+    def turn(self, name: str, limit: float) -> Iterator[None]:
+        """Waits for those before; raises NotReady after `limit` seconds."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: name not in self._names, limit):
+                raise NotReady(f"{name!r} is being published still: try again later")
+            self._names.add(name)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._names.discard(name)
+                self._changed.notify_all()
+
+
+def publish(
+    around: Surroundings, owner: Principal, publication: Publication
+) -> tuple[ServedModel, ServedModel | None]:
+    """Returns once the model is stored at every party, with the one that it replaces.
 
     Raises ProgramError or UsageError for what does not fit, PeerError where another party or the
     dealer has something else, or does not answer in time; then no party serves it.
@@ -62,9 +100,11 @@ def publish(around: Surroundings, owner: Principal, publication: Publication) ->
         audience=tuple(published.audience),
     )
     streams: dict[str, Stream] = {}
+    dealt = False
     try:
         gather(around, topic, publication.program, streams)
         key = key_from_dealer(around, streams[around.dealer])
+        dealt = True
         peers = {name: streams[name] for name in around.others}
         limit = around.limits.publish
         store = masked(
@@ -77,23 +117,38 @@ def publish(around: Surroundings, owner: Principal, publication: Publication) ->
             around.others,
             limit,
         )
-        model = around.models.add(published, deployment, store)
+        model = around.models.keep(published, deployment, store)
         try:
             everybody_agrees(peers, limit)
+            return model, around.models.serve(model)
         except BaseException:
-            around.models.remove(model)
+            around.models.give_up(model)
             raise
-        return model
     except BaseException as error:
         for stream in streams.values():
             with suppress(PeerError):
-                if isinstance(error, Exception):
-                    refuse(stream, around.limits.round, error)
+                refuse(stream, around.limits.round, error)
+        if dealt:  # and so it was under this id that the dealer has kept the model
+            forget_at_dealer(around, published.model)
         raise
     finally:
         for stream in streams.values():
             with suppress(PeerError):
                 stream.close()
+
+
+def forget_at_dealer(around: Surroundings, model: bytes) -> None:
+    """Leader: nothing is to be dealt for a model any more. Does not raise PeerError."""
+    if not around.leads:
+        return
+    limit = around.limits.round
+    with suppress(PeerError):  # then it keeps what it has, and is not asked to deal from it
+        stream = around.neighbours.open(around.dealer, fresh_id(), limit)
+        try:
+            begin(stream, Removing(model), limit)
+            agreed(stream, around.dealer, limit)
+        finally:
+            stream.close()
 
 
 def require_own_shares(around: Surroundings, publication: Publication) -> None:
@@ -128,10 +183,16 @@ def gather(
 
 def everybody_agrees(streams: dict[str, Stream], limit: float) -> None:
     """Says yes to all, and waits for theirs; raises PeerFailed with the reason of who refuses."""
+    gone: PeerError | None = None
     for stream in streams.values():
-        agree_to(stream, limit)
+        try:
+            agree_to(stream, limit)
+        except PeerError as error:  # who has closed the stream has said why before
+            gone = error
     for name, stream in streams.items():
         agreed(stream, name, limit)
+    if gone is not None:
+        raise gone
 
 
 def key_from_dealer(around: Surroundings, stream: Stream) -> bytes:

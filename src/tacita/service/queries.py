@@ -41,6 +41,8 @@ from tacita.service.desk import Request
 from tacita.service.models import ServedModel
 from tacita.service.surroundings import Surroundings
 
+CLAIM = 0.75  # of a round's limit: who waits for a client says so before the leader gives up
+
 
 class Leading:
     """The leader's part: which batch is for which query."""
@@ -93,8 +95,7 @@ class Leading:
         """
         around = self._around
         with self._lock:
-            waiting = around.storehouse.waiting(model.id)
-            batch = next((each for each in waiting if each not in self._in_hand), None)
+            batch = around.storehouse.next(model.id, self._in_hand)
             if batch is None:
                 return None
             self._in_hand.add(batch)
@@ -154,7 +155,7 @@ class Leading:
             return timed_run(around, ready, inputs)
         except BaseException as error:
             tell_failure(around, ready, error)
-            raise
+            raise given_reason(ready, error) from None
         finally:
             ready.burn("the query has ended")
 
@@ -187,6 +188,19 @@ def tell_failure(around: Surroundings, ready: PreparedBatch, error: BaseExceptio
     for stream in ready.streams.values():
         with suppress(PeerError):
             stream.send(Message("fail", text.encode()), around.limits.round)
+
+
+def given_reason(ready: PreparedBatch, error: BaseException) -> BaseException:
+    """The word of a party that stopped, where all that was noticed is that its stream has ended."""
+    if not isinstance(error, PeerError):
+        return error
+    for name, stream in ready.streams.items():
+        with suppress(PeerError):
+            while True:
+                message = stream.receive(0)
+                if message.kind == "fail":
+                    return PeerFailed(f"{name} stopped: {message.header.decode(errors='replace')}")
+    return error
 
 
 def follow(around: Surroundings, stream: Stream, topic: Preparing) -> None:
@@ -243,7 +257,7 @@ def answer(around: Surroundings, ready: PreparedBatch, query: Query) -> None:
     ):
         raise PeerFailed(f"{around.leader} named another batch or model than it had prepared")
     try:
-        request = around.desk.claim(query.session, around.limits.round)
+        request = around.desk.claim(query.session, CLAIM * around.limits.round)
     except PeerError as error:
         around.desk.decline(query.session, told(error))  # it need not come any more
         raise
@@ -254,7 +268,8 @@ def answer(around: Surroundings, ready: PreparedBatch, query: Query) -> None:
             )
         results = timed_run(around, ready, request.inputs)
     except Exception as error:
-        request.fail(error)
+        reason = given_reason(ready, error)
+        request.fail(reason if isinstance(reason, Exception) else error)
         raise
     request.answer(results)
 

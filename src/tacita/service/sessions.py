@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from tacita.errors import HoldersError, PeerError, Refused, TacitaError, UsageError
+from tacita.errors import HoldersError, PeerError, Refused, UsageError
 from tacita.network.endpoint import StreamEndpoint
 from tacita.network.identity import Principal
 from tacita.network.link import Stream
@@ -58,10 +58,13 @@ class Sessions:
                 raise Refused(f"the policy does not let {peer} open sessions")
             require_same(topic, around.parties, around.dealer)
             self._serve(stream, peer, topic)
-        except TacitaError as error:
+        except Exception as error:
             with suppress(PeerError):
                 end_session(stream, around.limits.round, error)
             raise
+        finally:
+            with suppress(PeerError):
+                stream.close("the session has ended")
 
     def describe(self, stream: Stream, user: Principal, topic: Describing) -> None:
         """Public facts of a deposit that a user may compute with."""
@@ -102,9 +105,10 @@ class Sessions:
             serve(party, endpoint, (*around.others, around.dealer), kinds=WITHOUT_STOCK)
             around.log.info("session ended", principal=str(user), instructions=party.carried)
         finally:
-            for each in streams.values():
-                with suppress(PeerError):
-                    each.close("the session has ended")
+            for name, each in streams.items():
+                if name != USER:  # who is told first why, where this failed
+                    with suppress(PeerError):
+                        each.close("the session has ended")
 
     def _record(self, user: Principal, shape: tuple[int, ...]) -> None:
         self._audit.record("reveal", user, shapes={"result": shape})

@@ -11,7 +11,7 @@ from collections import deque
 from contextlib import suppress
 from threading import Event, Thread
 
-from tacita.errors import FrameError, MaterialError, NotReady, PeerError, TacitaError
+from tacita.errors import FrameError, MaterialError, NotReady, PeerError
 from tacita.network.link import Stream
 from tacita.program.readings import Array
 from tacita.runtime.orders import decode_dealt
@@ -77,23 +77,30 @@ def corrections_in(message: Message) -> tuple[int, dict[int, list[Array]]]:
 
 
 def take_stock(around: Surroundings, name: str) -> None:
-    """Leader: tells a party that is back which batches there still are."""
+    """Leader: compares with a party that is back which batches there still are."""
     for model in around.models.all():
         # In this order: one that becomes ready between the two questions is in both answers.
-        kept = (*around.storehouse.dealing(model.id), *around.storehouse.waiting(model.id))
+        dealing = around.storehouse.dealing(model.id)
+        waiting = around.storehouse.waiting(model.id)
         stream = around.neighbours.open(name, fresh_id(), around.limits.round)
         try:
-            begin(stream, Stocktaking(model.id, kept), around.limits.round)
-            void = agreed(stream, name, around.limits.round)
-            around.log.info("stock compared", model=model.name, peer=name, void=void)
+            begin(stream, Stocktaking(model.id, (*dealing, *waiting)), around.limits.round)
+            theirs = agreed(stream, name, around.limits.round).split()
+            # What is ready here was ready there first: they have used it up, or lost it.
+            lost = {batch.hex() for batch in waiting} - set(theirs)
+            for batch in sorted(lost):
+                with suppress(MaterialError):  # it has been taken meanwhile
+                    around.storehouse.void(bytes.fromhex(batch))
+            around.log.info("stock compared", model=model.name, peer=name, void=len(lost))
         finally:
             stream.close()
 
 
 def follow_stocktaking(around: Surroundings, stream: Stream, topic: Stocktaking) -> None:
-    """The others: what the leader does not have can never be used, and goes."""
-    gone = around.storehouse.void_all_but(topic.model, set(topic.batches))
-    agree_to(stream, around.limits.round, str(len(gone)))
+    """The others: what the leader does not have can never be used, and goes; the rest is told."""
+    around.storehouse.void_all_but(topic.model, set(topic.batches))
+    here = set(around.storehouse.waiting(topic.model)).intersection(topic.batches)
+    agree_to(stream, around.limits.round, " ".join(sorted(batch.hex() for batch in here)))
     stream.close()
 
 
@@ -158,7 +165,7 @@ def ask_dealer(around: Surroundings, model: ServedModel, runs: int) -> None:
     stream = around.neighbours.open(around.dealer, fresh_id(), limit)
     try:
         begin(stream, Dealing(model.id, model.digest, runs), limit)
-        for _ in range(runs):
+        for _ in range(runs):  # one word for each, in the order in which they become ready
             agreed(stream, around.dealer, limit)
     finally:
         with suppress(PeerError):
