@@ -71,6 +71,18 @@ class Party:
     def program(self, principal, name):
         return self.programs[self.model(principal, name).name]
 
+    def check_query(self, principal, model):
+        """Whoever may not is told by `infer` here."""
+
+    def check_publish(self, principal, model):
+        pass
+
+    def decline_query(self, principal, query, error):
+        pass
+
+    def decline_publication(self, model_id, error):
+        pass
+
     def infer(self, principal, model, query, inputs):
         with self._lock:
             self.running += 1

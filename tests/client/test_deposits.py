@@ -1,12 +1,16 @@
 """Values of two owners in one computation, and who of them sees what."""
 
+import numpy as np
 import pytest
 import torch
 
 import tacita as sy
 from tacita.client.deposits import borrow, deposit, withdraw
 from tacita.client.remote_worker import RemoteWorker
-from tacita.errors import PeerFailed, Refused, UsageError
+from tacita.errors import PeerError, PeerFailed, Refused, UsageError
+from tacita.protocols import Input, MaskWires, Reveal, WithinBound, sign
+from tacita.runtime.orders import Lend, Order, encode
+from tacita.runtime.transport import Message
 from tacita.service.config import ClientConfig
 
 from ..service.daemons import Daemons
@@ -29,7 +33,7 @@ def workers(daemons):
     def of(name):
         config = ClientConfig(network=daemons.network, credentials=daemons.credentials[name])
         alice, bob, dana = (
-            RemoteWorker(HOOK, id=id, config=config) for id in ("alice", "bob", "dana")
+            RemoteWorker(HOOK, id=each, config=config) for each in ("alice", "bob", "dana")
         )
         made.append(alice)
         return alice, bob, dana
@@ -121,3 +125,73 @@ def test_only_daemons_keep_deposits():
     alice, bob, dana = (sy.VirtualWorker(HOOK, id=name) for name in ("alice", "bob", "dana"))
     with pytest.raises(UsageError, match="nothing is kept here"):
         deposit(shared(SCANS, (alice, bob, dana)), "scans")
+
+
+def told_apart(session, number, to_alice, to_bob):
+    """Gives each party an order of its own, as a client that is not ours might."""
+    for name, (kind, order, arrays) in (("alice", to_alice), ("bob", to_bob)):
+        session._endpoint.send(name, Message(kind, encode(order), arrays))
+    return number + 1
+
+
+def either_answers(session, number):
+    for holder in ("alice", "bob"):
+        session._await(holder, number)
+
+
+def test_parties_that_were_told_different_things_reveal_nothing(workers):
+    hospital, clinic = workers("hospital"), workers("clinic")
+    deposit(shared(SCANS, hospital), "target", borrowers=["client:clinic"])
+    honest = borrowed("target", clinic)
+    session = honest._handle.builder
+    session.settle()
+    zeros = (np.zeros((2, 2), np.uint64),)
+    # Bob's share of wire 900 is one of the deposit; alice takes it for the clinic's own input.
+    number = session._next_number(8)
+    input_ = ("instruct", Order(number, (Input(900, (2, 2)),)), zeros)
+    told_apart(session, number, input_, ("lend", Lend(number, 900, "target"), ()))
+    for instruction in (MaskWires((900,), ((2, 2),)), Reveal(900)):
+        number += 1
+        order = ("instruct", Order(number, (instruction,)), ())
+        told_apart(session, number, order, order)
+    with pytest.raises(PeerFailed, match=r"instead of|was given other orders"):
+        either_answers(session, number)
+    with pytest.raises(PeerError):  # and the session is over
+        honest.sum().get()
+
+
+def test_a_last_order_that_differs_is_noticed_too(workers):
+    hospital, clinic = workers("hospital"), workers("clinic")
+    deposit(shared(SCANS, hospital), "target", borrowers=["client:clinic"])
+    session = borrowed("target", clinic)._handle.builder
+    session.settle()
+    number = session._next_number(4)
+    zeros = (np.zeros((2, 2), np.uint64),)
+    input_ = ("instruct", Order(number, (Input(900, (2, 2)),)), zeros)
+    told_apart(session, number, input_, ("lend", Lend(number, 900, "target"), ()))
+    reveal = ("instruct", Order(number + 1, (Reveal(900),)), ())
+    told_apart(session, number, reveal, reveal)
+    with pytest.raises(PeerFailed, match="was given other orders"):
+        either_answers(session, number + 1)
+
+
+@pytest.mark.parametrize("checked", [False, True])
+def test_bounds_of_what_is_lent_are_not_checked(workers, checked):
+    hospital, clinic = workers("hospital"), workers("clinic")
+    deposit(shared(SCANS, hospital), "bounded", borrowers=["client:clinic"])
+    alice, bob, dana = clinic
+    own = SCANS.fix_precision().share(alice, bob, crypto_provider=dana, checked=checked)
+    session = own._handle.builder
+    wire = session.new_wire((2, 2), 1000)
+    if checked:
+        session.borrow("bounded", wire)
+        with pytest.raises(PeerFailed, match=r"without checked=True|session has ended"):
+            session.settle()
+    else:
+        number = session._next_number(2)
+        width = sign.width(64, 4)
+        check = WithinBound(wire.id + 1, wire.id, 5, "x", (2, 2), width)
+        order = ("instruct", Order(number, (check,)), ())
+        told_apart(session, number, order, order)
+        with pytest.raises(PeerFailed, match="not opened for it"):
+            session.settle()

@@ -50,7 +50,7 @@ def test_a_whole_model_runs_on_daemons(daemons):
 
 def test_who_may_not_open_sessions_is_told_at_once(daemons):
     alice, bob, dana = workers_of(daemons, "acme")
-    with pytest.raises(PeerFailed, match="alice"):
+    with pytest.raises(PeerFailed, match="owner:acme has no business here"):
         torch.ones(2).fix_precision().share(alice, bob, crypto_provider=dana)
 
 

@@ -1,5 +1,7 @@
 """A batch is taken once: whoever asks, whatever crashes, whatever is put back."""
 
+import errno
+import os
 import subprocess
 import sys
 from copy import copy
@@ -20,9 +22,9 @@ from stock_files import (
     write,
 )
 
-from tacita.errors import MaskReused, MaterialMismatch
+from tacita.errors import MaskReused, MaterialError, MaterialMismatch
 from tacita.runtime import sealing, stock, stock_folder
-from tacita.runtime.stock import KEY, StockWriter, discard, take, waiting
+from tacita.runtime.stock import KEY, StockWriter, discard, open_spent, take, waiting
 
 
 def assert_taken(folder):
@@ -218,6 +220,91 @@ def test_a_process_that_is_forked_or_killed(tmp_path):
     assert done.returncode == -9, done.stderr
     assert names(tmp_path) == [path(tmp_path, stage).name for stage in ("spent", "taken")]
     assert_taken(tmp_path)
+
+
+# ---- a batch that a ledger has as spent --------------------------------------------------------
+
+
+def test_a_spent_batch_leaves_nothing_in_the_folder(tmp_path, monkeypatch):
+    write(tmp_path)
+    ended = []
+    monkeypatch.setattr(os, "fsync", lambda _: pytest.fail("the ledger has it on its disk"))
+    with open_spent(tmp_path, LABEL, SECRET, lambda: ended.append(1)) as batch:
+        assert names(tmp_path) == []
+        assert batch.key() == STREAM_KEY
+        assert_same({number: batch.corrections(number) for number in SMALL}, SMALL)
+        assert ended == []
+        batch.finish()
+    batch.close()
+    assert (ended, names(tmp_path)) == ([1], [])
+    with pytest.raises(MaskReused, match="is finished"):
+        batch.key()
+    with pytest.raises(MaterialMismatch, match="there is no"):
+        open_spent(tmp_path, LABEL, SECRET)
+
+
+def test_a_spent_batch_loses_its_name_before_its_key_is_read(tmp_path, monkeypatch):
+    write(tmp_path)
+    happened = []
+    opened = sealing.Seal.open
+
+    def note_open(self, clear, payload):
+        happened.append((clear.kind, len(names(tmp_path))))
+        return opened(self, clear, payload)
+
+    monkeypatch.setattr(sealing.Seal, "open", note_open)
+    open_spent(tmp_path, LABEL, SECRET).close()
+    assert happened == [(sealing.END, 1), (KEY, 0)]
+
+
+@pytest.mark.parametrize("stage", ["spent", "taken"])
+def test_a_ledger_does_not_overrule_the_markers_of_a_folder(tmp_path, stage):
+    write(tmp_path)
+    path(tmp_path, stage).touch()
+    with pytest.raises(MaskReused, match="was taken already"):
+        open_spent(tmp_path, LABEL, SECRET)
+
+
+def test_a_spent_batch_that_does_not_fit_stays(tmp_path):
+    file = write(tmp_path)
+    with pytest.raises(MaterialMismatch, match="does not open"):
+        open_spent(tmp_path, LABEL, b"another secret!!")
+    with pytest.raises(MaterialMismatch, match="for another model"):
+        open_spent(tmp_path, msgspec.structs.replace(LABEL, model=b"n" * 16), SECRET)
+    assert file.exists()
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(MaterialMismatch, match="cut"):
+        open_spent(tmp_path, LABEL, SECRET)
+
+
+def test_a_disk_that_keeps_the_name_of_a_spent_batch(tmp_path, monkeypatch):
+    write(tmp_path)
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "read-only")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(MaterialError, match="read-only"):
+        open_spent(tmp_path, LABEL, SECRET)
+
+
+KILLED_WITH_A_SPENT_ONE = """
+import os, signal, sys
+from pathlib import Path
+from tacita.runtime.stock import Label, StockWriter, open_spent
+
+folder, secret = Path(sys.argv[1]), bytes(32)
+label = Label(b"p" * 32, b"m" * 16, b"b" * 16, 1, 2)
+StockWriter(folder, label, secret, bytes(16)).close()
+open_spent(folder, label, secret).key()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_that_is_killed_leaves_no_spent_batch(tmp_path):
+    done = run(KILLED_WITH_A_SPENT_ONE, tmp_path)
+    assert done.returncode == -9, done.stderr
+    assert names(tmp_path) == []
 
 
 # ---- a batch that was taken --------------------------------------------------------------------

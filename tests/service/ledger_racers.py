@@ -61,18 +61,19 @@ def race_and_kill(url, won, *, kills, seed):
     ledger, batches = filled(url, 40)
     running = [start(url, won), start(url, won)]
     for _ in range(kills):
+        # Before the stock is filled up, so that it has that many, however fast they are.
         due = len(used(won)) + chance.randrange(1, 8)
+        more = [fresh() for _ in range(40 - ledger.level(MODEL))]
+        for batch in more:
+            ledger.enter(batch, MODEL, PROGRAM)
+            ledger.ready(batch)
+        batches += more
         wait_until(lambda due=due: len(used(won)) >= due, running)
         time.sleep(chance.random() / 200)  # somewhere within a transaction
         victim = running.pop(0)
         victim.kill()
         victim.join(LIMIT)
         assert victim.exitcode == -9
-        more = [fresh() for _ in range(40 - ledger.level(MODEL))]
-        for batch in more:
-            ledger.enter(batch, MODEL, PROGRAM)
-            ledger.ready(batch)
-        batches += more
         running.append(start(url, won))
     wait_until(lambda: ledger.level(MODEL) == 0, running)
     ended(won).touch()

@@ -7,7 +7,6 @@ import stat
 import pytest
 from ledger_cases import *  # noqa: F403
 from ledger_racers import MODEL, PROGRAM, filled, fresh
-
 from sqlalchemy import event
 
 from tacita.errors import MaterialError, MaterialMismatch

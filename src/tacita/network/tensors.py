@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from tacita.errors import ShapeError, UsageError
 
+ID = "Tacita-Id"  # the id as a header too: a party that refuses before the body can say of what
 HEAD_LENGTH = "Inference-Header-Content-Length"
 CONTENT_TYPE = "application/octet-stream"
 QUERY_BYTES = 16
@@ -136,7 +137,8 @@ def encode_request(
     """
     entries, bulk = _entries(tensors, attachments or {})
     wanted = {"binary_data_output": True, **(parameters or {})}
-    return _body(_Request(entries, _hex(query), wanted), bulk)
+    headers, buffers = _body(_Request(entries, _hex(query), wanted), bulk)
+    return {**headers, ID: _hex(query)}, buffers
 
 
 def encode_response(
@@ -193,6 +195,12 @@ def _body(head: _Request | _Response, bulk: list[Buffer]) -> tuple[dict[str, str
     if size < JOINED_BELOW:
         return headers, [b"".join([text, *bulk])]
     return headers, [text, *bulk]
+
+
+def id_in(headers: Mapping[str, str]) -> bytes | None:
+    """The id of a request whose body was not read; None without a proper one."""
+    text = headers.get(ID, "")
+    return bytes.fromhex(text) if _QUERY.fullmatch(text) else None
 
 
 def _hex(query: bytes) -> str:

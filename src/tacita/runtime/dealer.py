@@ -15,7 +15,7 @@ from tacita.errors import MaterialError, PeerFailed, UsageError
 from tacita.program.readings import Array
 from tacita.ring.randomness import Stream, StreamKey, fresh_key
 from tacita.runtime.dealing import DealingOrder, deal_batch, deal_run
-from tacita.runtime.deployment import Deployment, announced
+from tacita.runtime.deployment import Deployment, announced, require_small
 from tacita.runtime.orders import Ahead, Answer, Dealt, Deploy, Order, Run, Undeploy, encode
 from tacita.runtime.stock import Label, StockWriter
 from tacita.runtime.store import MaskStore
@@ -29,12 +29,19 @@ class Dealer:
     """The state of the dealer of one session, and how it carries out an order."""
 
     def __init__(
-        self, endpoint: Endpoint, parties: Sequence[str], user: str, *, checked: bool = False
+        self,
+        endpoint: Endpoint,
+        parties: Sequence[str],
+        user: str,
+        *,
+        checked: bool = False,
+        run_bytes: int | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._parties = tuple(parties)
         self._user = user
         self._checked = checked
+        self._run_bytes = run_bytes
         self._keys: list[StreamKey] = []
         self._secrets: list[bytes] = []
         self._store = MaskStore()
@@ -52,6 +59,7 @@ class Dealer:
     def carry_out(self, order: Order, arrays: Sequence[Array]) -> None:
         """One order; `arrays` is empty: shares and constants go to the parties alone."""
         for number, instruction in enumerate(order.instructions, start=order.number):
+            require_small(instruction, self._run_bytes)
             if instruction.concerns_dealer:
                 dealing = DealingOrder(self._store, self._streams, number)
                 instruction.deal(dealing)
@@ -62,7 +70,7 @@ class Dealer:
 
     def deploy(self, order: Deploy) -> None:
         # The parties compare; the dealer, which is often far ahead of them, does not wait.
-        deployment = Deployment(order, checked=self._checked)
+        deployment = Deployment(order, checked=self._checked, run_bytes=self._run_bytes)
         announced(self._endpoint, self._parties, deployment)
         self._deployments[order.number] = deployment
 

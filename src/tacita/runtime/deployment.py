@@ -6,12 +6,14 @@ masked when they were shared, so that no run opens them again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from tacita.compiler import archive
 from tacita.errors import PeerFailed, ProgramError
+from tacita.program.instruction import Instruction
 from tacita.program.program import Port, Program
 from tacita.program.readings import Array
 from tacita.program.schedule import Schedule, schedule
@@ -37,6 +39,34 @@ def agree(endpoint: Endpoint, others: Sequence[str], deployment: Deployment, lim
             raise PeerFailed(f"{other} has another program under number {deployment.number}")
 
 
+def require_room(program: Program, run_bytes: int) -> None:
+    """Raises ProgramError for a program whose runs could take more memory than is given to them.
+
+    Counted are all its wires, masks and corrections together, as if none was freed in between.
+    """
+    words = sum(math.prod(wire.shape) for wire in program.wires)
+    needed = 8 * words + sum(traffic_of(each) for each in program.instructions)
+    if needed > run_bytes:
+        raise ProgramError(
+            f"a run of this program may take {needed} bytes, and run_bytes is {run_bytes} here: "
+            "use a smaller batch"
+        )
+
+
+def require_small(instruction: Instruction, run_bytes: int | None) -> None:
+    """The same for one instruction of an eager session; raises PeerFailed."""
+    if run_bytes is not None and traffic_of(instruction) > run_bytes:
+        raise PeerFailed(
+            f"a {type(instruction).__name__} opens or is dealt {traffic_of(instruction)} bytes, "
+            f"and run_bytes is {run_bytes} here"
+        )
+
+
+def traffic_of(instruction: Instruction) -> int:
+    cost = instruction.cost()
+    return cost.opened_bytes + cost.dealt_bytes
+
+
 class Deployment:
     """What all roles know of a deployed program: public, and the same everywhere.
 
@@ -45,15 +75,20 @@ class Deployment:
     touched: what each instruction reads and writes and no output is: freed after its last use.
     """
 
-    def __init__(self, order: Deploy, *, checked: bool) -> None:
+    def __init__(self, order: Deploy, *, checked: bool, run_bytes: int | None = None) -> None:
         """Raises ProgramError for a program that is malformed, or that checks bounds (which
-        discloses a bit a check) in a session that was not opened for it."""
+        discloses a bit a check) in a session that was not opened for it.
+
+        run_bytes: what a run may have in memory; more is a ProgramError. None: as much as it needs.
+        """
         self.number = order.number
         self.program: Program = archive.decode(order.program)
         self.digest = order.program[-archive.DIGEST_BYTES :]
         self.model = order.model
         agreement = Agreement(order.number, self.digest, order.model, order.weights)
         self.agreement = encode(agreement)
+        if run_bytes is not None:
+            require_room(self.program, run_bytes)
         disclosed = sum(instruction.discloses for instruction in self.program.instructions)
         if disclosed and not checked:
             raise ProgramError(

@@ -115,12 +115,14 @@ class Dealt(msgspec.Struct, frozen=True, array_like=True):
 class Turn(msgspec.Struct, frozen=True, array_like=True):
     """The header of an opening: for which order, and the how-manieth round of it.
 
-    batch: of the stock, where the masks come from there.
+    batch: of the stock, where the masks come from there. transcript: of all orders so far, where
+    the user is not trusted to give every party the same ones.
     """
 
     number: int
     round: int
     batch: bytes = b""
+    transcript: bytes = b""
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):

@@ -25,7 +25,7 @@ from tacita.protocols.boundary import Arrival
 from tacita.ring.randomness import KEY_BYTES, StreamKey
 from tacita.runtime import material
 from tacita.runtime.dealer import SECRET_BYTES, folder_of
-from tacita.runtime.deployment import Deployment, agree, announced
+from tacita.runtime.deployment import Deployment, agree, announced, require_small
 from tacita.runtime.execution import Execution, failure_of, pass_over
 from tacita.runtime.material import BatchMaterial, LiveMaterial, RunMaterial
 from tacita.runtime.orders import (
@@ -46,6 +46,7 @@ from tacita.runtime.restrictions import Loans, Restrictions
 from tacita.runtime.rounds import Rounds, expected
 from tacita.runtime.stock import Label, take
 from tacita.runtime.store import Held, Store
+from tacita.runtime.transcript import Transcript
 from tacita.runtime.transport import Endpoint, Kind, Message
 
 
@@ -81,6 +82,7 @@ class Party:
 
     peers: the other parties' names. index: its place among the `len(peers) + 1` parties.
     dealer: None where nothing is ever dealt.
+    run_bytes: what one instruction, or one run of a program, may have in memory; None: anything.
     shelf: where what is lent to the session lies.
     revealing: told of every share, by its shape, before it leaves; what it raises keeps it here.
     """
@@ -97,11 +99,15 @@ class Party:
         checked: bool = False,
         revealing: Callable[[tuple[int, ...]], None] = lambda _: None,
         shelf: Shelf | None = None,
+        run_bytes: int | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._revealing = revealing
+        self._run_bytes = run_bytes
         self._shelf = shelf or NoShelf()
         self._restrictions = Restrictions()
+        # Where others' values may be lent, the user is not trusted with what parties are told.
+        self._transcript = Transcript() if shelf is not None else None
         self._checked = checked
         self._peers = tuple(peers)
         self._index = index
@@ -146,12 +152,15 @@ class Party:
         given = iter(arrays)
         store = self._store
         for number, instruction in enumerate(order.instructions, start=order.number):
+            require_small(instruction, self._run_bytes)
             if isinstance(instruction, Arrival):
                 share = next(given)
                 public = isinstance(instruction, Constant)
                 store.hold(instruction.out, Held(share.reshape(instruction.shape), public=public))
             elif isinstance(instruction, Reveal):
                 self._reveal(number, instruction.x)
+            elif instruction.discloses and not self._checked:
+                raise PeerFailed("the user asks to check bounds in a session not opened for it")
             elif (failure := failure_of(instruction, store)) is not None:
                 pass_over(instruction, number, store, self._live, failure)
             else:
@@ -174,7 +183,7 @@ class Party:
             corrections.check_spent()
 
     def deploy(self, order: Deploy) -> None:
-        deployment = Deployment(order, checked=self._checked)
+        deployment = Deployment(order, checked=self._checked, run_bytes=self._run_bytes)
         announced(self._endpoint, self._peers, deployment)
         others = [*self._peers, *([self._dealer] if self._dealer is not None else [])]
         agree(self._endpoint, others, deployment, self._limit)
@@ -262,7 +271,27 @@ class Party:
         self._forget(order.forget)
 
     def _rounds(self, number: int, batch: bytes = b"") -> Rounds:
-        return Rounds(self._endpoint, self._peers, number, batch, self._limit)
+        told = b"" if self._transcript is None else self._transcript.digest
+        return Rounds(self._endpoint, self._peers, number, batch, self._limit, told)
+
+    def heard(self, kind: Kind, header: bytes) -> None:
+        """What the user's side asks for next, before it is carried out."""
+        if self._transcript is not None:
+            self._transcript.add(kind, header)
+
+    def _compare_orders(self) -> None:
+        """Makes sure that all parties were told the same, before anything lent could leave.
+
+        Raises PeerFailed where one was not.
+        """
+        if self._transcript is None or not self._restrictions.lent:
+            return
+        mine = self._transcript.digest
+        for peer in self._peers:
+            self._endpoint.send(peer, Message("agree", mine))
+        for peer in self._peers:
+            if self._receive(peer, "agree").header != mine:
+                raise PeerFailed(f"{peer} was given other orders than {self._endpoint.name}")
 
     def _count_carried(self) -> None:
         self.carried += 1
@@ -275,6 +304,11 @@ class Party:
     # ---- what outlasts the session -------------------------------------------------------------
 
     def lend(self, order: Lend) -> None:
+        if self._checked:
+            raise UsageError(
+                "a session that checks bounds discloses a bit of what it computes with each check: "
+                "borrow in one without checked=True"
+            )
         share, loans = self._shelf.lent(order.name)
         self._store.hold(order.wire, Held(share))
         self._restrictions.lend(order.wire, loans)
@@ -282,6 +316,7 @@ class Party:
 
     def keep(self, order: Keep) -> None:
         """Tells the user when it is kept, or why not."""
+        self._compare_orders()
         try:
             if order.wire in self._store.failed:
                 raise BoundExceeded(self._store.failed[order.wire])
@@ -298,6 +333,7 @@ class Party:
     # ---- what goes to the user -----------------------------------------------------------------
 
     def _reveal(self, number: int, wire: int) -> None:
+        self._compare_orders()
         why = self._shelf.refusal(self._restrictions.behind([wire]))
         if why is not None:
             refusal = encode(Answer(number, WITHHELD + why))

@@ -18,9 +18,16 @@ class Restrictions:
 
     def __init__(self) -> None:
         self._loans: dict[int, Loans] = {}
+        self._lent = False
+
+    @property
+    def lent(self) -> bool:
+        """Whether anything was ever lent to this session."""
+        return self._lent
 
     def lend(self, wire: int, loans: Loans) -> None:
         if loans:
+            self._lent = True
             self._loans[wire] = loans
 
     def behind(self, wires: Iterable[int]) -> Loans:

@@ -31,11 +31,18 @@ class Rounds:
     """Numbers the rounds of one order or run, so that a message out of turn is an error.
 
     number: of the order. batch: of the stock, where the masks come from there.
-    limit: seconds that a peer may take for a round.
+    limit: seconds that a peer may take for a round. transcript: goes into every round, so that
+    parties that were given different orders open nothing to each other.
     """
 
     def __init__(
-        self, endpoint: Endpoint, peers: Sequence[str], number: int, batch: bytes, limit: float
+        self,
+        endpoint: Endpoint,
+        peers: Sequence[str],
+        number: int,
+        batch: bytes,
+        limit: float,
+        transcript: bytes = b"",
     ) -> None:
         self.count = 0
         self._endpoint = endpoint
@@ -43,10 +50,11 @@ class Rounds:
         self._number = number
         self._batch = batch
         self._limit = limit
+        self._transcript = transcript
 
     def __call__(self, openings: Round) -> list[Array]:
         """The opened values, from this party's summands and the others'."""
-        turn = Turn(self._number, self.count, self._batch)
+        turn = Turn(self._number, self.count, self._batch, self._transcript)
         self.count += 1
         header = encode(turn)
         mine = Message("open", header, tuple([opening.summand for opening in openings]))

@@ -64,6 +64,8 @@ def serve(
             elif message.kind not in kinds:
                 raise PeerFailed(f"{USER} may not ask for {message.kind!r} in this session")
             else:
+                if isinstance(role, Party):
+                    role.heard(message.kind, message.header)
                 follow(role, message)
     except Exception as error:
         announce(endpoint, names, error)

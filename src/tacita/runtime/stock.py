@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, BinaryIO, Self
@@ -46,7 +46,7 @@ from tacita.runtime.stock_folder import (
     waiting,
 )
 
-__all__ = ["Label", "StockWriter", "TakenBatch", "discard", "take", "waiting"]
+__all__ = ["Label", "StockWriter", "TakenBatch", "discard", "open_spent", "take", "waiting"]
 
 Array = NDArray[np.uint64]
 
@@ -212,19 +212,27 @@ def joined_and_split(arrays: Iterable[Array]) -> Iterator[bytearray]:
 
 
 class TakenBatch(OneTime):
-    """One party's material of a batch that it has taken; `take` makes it.
+    """One party's material of a batch that it has taken; `take` and `open_spent` make it.
 
-    Use it in a `with` block, and call `finish` at the end of it: leaving the block deletes the
-    file in any case. A fork of the process cannot use it.
+    Use it in a `with` block, and call `finish` at the end of it: after the block the file is gone
+    in any case. A fork of the process cannot use it. ended: called once, when the file was closed.
     """
 
-    __slots__ = ("_entry", "_file", "_key", "_path", "_process", "_reader", "label")
+    __slots__ = ("_ended", "_entry", "_file", "_key", "_path", "_process", "_reader", "label")
 
-    def __init__(self, label: Label, path: Path, file: BinaryIO, reader: SealedReader) -> None:
+    def __init__(
+        self,
+        label: Label,
+        path: Path,
+        file: BinaryIO,
+        reader: SealedReader,
+        ended: Callable[[], None],
+    ) -> None:
         self.label = label
         self._path = path
         self._file = file
         self._reader = reader
+        self._ended = ended
         self._entry: Entry | None = None
         self._process = os.getpid()
         first = reader.read()
@@ -273,7 +281,7 @@ class TakenBatch(OneTime):
         }
 
     def finish(self) -> None:
-        """Deletes the file, all of which has been read.
+        """Closes the file, all of which has been read, for good.
 
         Raises MaterialMismatch where corrections are left: then parties and dealer differ about
         the program. The key may be unused, in a program that draws nothing.
@@ -285,12 +293,12 @@ class TakenBatch(OneTime):
         self.close()
 
     def close(self) -> None:
-        """Deletes the file, read or not; the marker stays. More calls do nothing."""
+        """Closes the file, read or not: it is not to be had any more. More calls do nothing."""
         self._key = self._entry = None
         if not self._file.closed:
             self._file.close()
             with on_disk(self._path):
-                self._path.unlink(missing_ok=True)
+                self._ended()
 
     def __enter__(self) -> Self:
         return self
@@ -364,7 +372,54 @@ def take(folder: Path, label: Label, secret: bytes) -> TakenBatch:
         slot.sync()
         file, reader = _open(taken, label, secret)
         try:
-            return TakenBatch(label, taken, file, reader)
+            # The marker stays.
+            return TakenBatch(label, taken, file, reader, lambda: taken.unlink(missing_ok=True))
+        except BaseException:
+            file.close()
+            raise
+
+
+def open_spent(
+    folder: Path, label: Label, secret: bytes, ended: Callable[[], None] = lambda: None
+) -> TakenBatch:
+    """Opens a party's file of a batch that the caller has recorded, durably, as spent by itself.
+
+    For callers with a ledger that survives what befalls the folder, in which of all that ask for a
+    batch, threads, processes and machines, one gets it, before it calls this. The folder then has
+    to remember nothing: no marker is made, nothing renamed or synced. `take` is for all others.
+
+    The file loses its name as soon as it is open and found whole, before its key is read. Why a
+    batch is still used once, whatever happens:
+
+    - killed before the record was made: nothing was read, and the batch can be taken;
+    - killed after it and before the name goes: the file stays, but the record refuses whoever asks
+      for it; what is left over is the caller's to sweep;
+    - killed later: there is no file any more, since the system frees it with its last user;
+    - the machine fails, a disk or folder is restored, a copy is put back: the name may be there
+      again, the record is not undone by it, and refuses;
+    - two threads or processes: the record lets one of them come here.
+
+    secret: the one that it was written with. ended: called once, when the file is closed and its
+    room on the disk is free.
+
+    Raises MaskReused for a batch that `take` took here, MaterialMismatch for a file that is not
+    there, is of another label, secret or version, or was cut, added to or altered; MaterialError
+    where the disk refuses. A file that was refused stays where it is. Costs one opening of the
+    file, and no sync.
+    """
+    check_secret(secret)
+    slot = Slot.of(folder, label)
+    stock = slot.path("stock")
+    with on_disk(stock):
+        try:
+            if slot.was_taken:
+                raise slot.refusal()
+            file, reader = _open(stock, label, secret)
+        except FileNotFoundError:
+            raise slot.refusal() from None
+        try:
+            stock.unlink(missing_ok=True)  # a sweep may have been quicker
+            return TakenBatch(label, stock, file, reader, ended)
         except BaseException:
             file.close()
             raise

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Condition, Event, Thread
 
@@ -130,6 +130,7 @@ class Preparer:
         self._ready: deque[PreparedBatch] = deque()
         self._making = 0
         self._takers: deque[Taker] = deque()
+        self._running = 0  # queries that have their batch
         self._ended = False
         self._failure: Exception | None = None
         self._threads = [
@@ -143,6 +144,17 @@ class Preparer:
     def count(self) -> int:
         return len(self._ready)
 
+    @contextmanager
+    def batch(self, limit: float) -> Iterator[PreparedBatch]:
+        """A block in which a query has a batch; see `take`."""
+        batch = self.take(limit)
+        try:
+            yield batch
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
     def take(self, limit: float) -> PreparedBatch:
         """The next batch whose streams are alive.
 
@@ -153,7 +165,7 @@ class Preparer:
         with self._changed:
             self._drop_unusable()
             if self._ready and not self._takers:
-                self._changed.notify_all()
+                self._running += 1
                 return self._ready.popleft()
             self._takers.append(taker)
             self._changed.notify_all()
@@ -161,6 +173,7 @@ class Preparer:
             taker.came.wait(max(0.0, deadline - time.monotonic()))
             with self._changed:
                 if taker.batch is not None and taker.batch.usable:
+                    self._running += 1
                     return taker.batch
                 if taker.batch is not None:
                     taker.batch.burn("another party has given it up")
@@ -213,7 +226,9 @@ class Preparer:
         with self._changed:
             while not self._ended:
                 self._drop_unusable()
-                if len(self._ready) + self._making < self._wanted + len(self._takers):
+                missing = self._wanted + len(self._takers) - len(self._ready) - self._making
+                # A query that runs has the processor first, while there is a batch for the next.
+                if missing > 0 and not (self._running and self._ready):
                     self._making += 1
                     return True
                 self._changed.wait(LOOK)

@@ -251,6 +251,10 @@ class Limits(Section):
         default=60, description=f"{_SECONDS}: silence after which a link is tested"
     )
     request_bytes: Bytes = Field(default=ByteSize(256 * MIB), description=f"{_BYTES}: an HTTP body")
+    run_bytes: Bytes = Field(
+        default=ByteSize(8 * GIB),
+        description=f"{_BYTES}: what one run of a program may have in memory, at the most",
+    )
     program_bytes: Bytes = Field(
         default=ByteSize(16 * MIB), description=f"{_BYTES}: an encoded program"
     )

@@ -58,7 +58,7 @@ class Dealing(Topic, frozen=True, tag=True):
 
     model: Id
     digest: Digest
-    runs: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    runs: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
 class BatchDealt(Topic, frozen=True, tag=True):

@@ -48,7 +48,7 @@ from tacita.service.conversations import (
 )
 from tacita.service.logs import Log
 from tacita.service.meeting import Meeting
-from tacita.service.models import deployed, masking_of
+from tacita.service.models import deployed, masking_of, require_affordable
 from tacita.service.neighbours import Neighbours
 from tacita.service.sessions import require_same
 from tacita.service.storehouse import own_secret
@@ -60,9 +60,11 @@ AT_ONCE = 4  # batches of one request that are computed, sent or acknowledged
 class DealtModel:
     """A program, and the masks of its weights, expanded from the parties' keys when needed."""
 
-    def __init__(self, published: Published, keys: Sequence[bytes]) -> None:
+    def __init__(
+        self, published: Published, keys: Sequence[bytes], run_bytes: int | None = None
+    ) -> None:
         self.published = published
-        self.deployment: Deployment = deployed(published.program, published.model)
+        self.deployment: Deployment = deployed(published.program, published.model, run_bytes)
         self._keys = tuple(keys)
         self._lock = Lock()
         self._masks: MaskStore | None = None
@@ -139,11 +141,7 @@ class DealerService:
         try:
             topic = topic_of(stream, self._limits.handshake)
             if isinstance(topic, Session):
-                try:
-                    self._join(stream, topic)
-                except TacitaError as error:
-                    end_session(stream, self._limits.round, error)
-                    raise
+                self._join(stream, topic)
                 return
             if peer.role != "party":
                 raise PeerFailed(f"{peer} may not speak to the dealer of {type(topic).__name__}")
@@ -199,6 +197,7 @@ class DealerService:
             raise PeerFailed(f"model {topic.model.hex()} was published before: its masks are used")
         if not topic.program.endswith(topic.digest):
             raise ProgramError("the program is not the one that was announced")
+        require_affordable(topic.program, program_bytes=int(self._limits.program_bytes))
         keys = [fresh_key() for _ in self._parties]
         published = Published(
             name=topic.name,
@@ -211,7 +210,8 @@ class DealerService:
             index=-1,
             made=time.time(),
         )
-        model = DealtModel(published, keys)  # validates the program
+        run_bytes = int(self._limits.run_bytes)
+        model = DealtModel(published, keys, run_bytes)  # validates the program
         weights.save_dealt(self._folder, published, keys, self._secret)
         self._models[topic.model] = model
         return keys
@@ -229,20 +229,32 @@ class DealerService:
         """Deals for a session as it goes, once every party, by its own policy, has joined it."""
         peer = stream.link.peer
         limit = self._limits.connect
-        if peer.role == "party":
-            self._meeting.offer(topic.session, peer.name, (stream, topic), limit)
-            return
-        require_same(topic, self._parties, self._name)
         session = eager_session_of(peer.fingerprint, topic.session)
         streams: dict[str, Stream] = {USER: stream}
         deadline = time.monotonic() + limit
-        for name in self._parties:
-            streams[name], _ = self._meeting.claim(session, name, deadline)
-        endpoint = StreamEndpoint(self._name, streams, self._limits.round)
-        role = Dealer(endpoint, self._parties, USER, checked=topic.checked)
-        self._log.info("session begins", principal=str(peer))
-        serve(role, endpoint, self._parties, kinds=WITHOUT_STOCK)
-        self._log.info("session ended", principal=str(peer), instructions=role.carried)
+        try:
+            if peer.role == "party":
+                self._meeting.offer(topic.session, peer.name, (stream, topic), limit)
+                return
+            require_same(topic, self._parties, self._name)
+            for name in self._parties:
+                streams[name], _ = self._meeting.claim(session, name, deadline)
+            endpoint = StreamEndpoint(self._name, streams, self._limits.round)
+            role = Dealer(
+                endpoint,
+                self._parties,
+                USER,
+                checked=topic.checked,
+                run_bytes=int(self._limits.run_bytes),
+            )
+            self._log.info("session begins", principal=str(peer))
+            serve(role, endpoint, self._parties, kinds=WITHOUT_STOCK)
+            self._log.info("session ended", principal=str(peer), instructions=role.carried)
+        except TacitaError as error:
+            # The parties have reasons of their own to end, which their user is to hear.
+            with suppress(PeerError):
+                end_session(stream, limit, error)
+            raise
         for each in streams.values():
             with suppress(PeerError):
                 each.close("the session has ended")

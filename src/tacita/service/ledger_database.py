@@ -10,6 +10,7 @@ default is. Sources: the documentation of `PRAGMA synchronous` and of `synchrono
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -88,7 +89,7 @@ class Database:
             self._engine = sqlite_engine(self._url) if self._sqlite else server_engine(self._url)
             with self.reading():
                 pass
-        except (SQLAlchemyError, ImportError, OSError) as error:
+        except (SQLAlchemyError, sqlite3.Error, ImportError, OSError) as error:
             raise self._explained(error) from None
 
     @contextmanager
@@ -138,7 +139,7 @@ class Database:
             yield
         except IntegrityError:
             raise RowExists from None
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, sqlite3.Error) as error:
             raise self._explained(error) from None
 
     def _explained(self, error: Exception) -> MaterialError:
@@ -206,11 +207,13 @@ def sqlite_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
+        # By the driver, whose errors `_explaining` knows too: SQLAlchemy adds more than they cost.
+        database: Any = connection.connection.driver_connection
         level = connection.get_execution_options().get("tacita_writes")
         if level is not None:
             # A connection keeps its level, so each transaction that writes states its own.
-            connection.exec_driver_sql(f"PRAGMA synchronous = {level}")
-        connection.exec_driver_sql("BEGIN" if level is None else "BEGIN IMMEDIATE")
+            database.execute(f"PRAGMA synchronous = {level}")
+        database.execute("BEGIN" if level is None else "BEGIN IMMEDIATE")
 
     return engine
 

@@ -57,10 +57,21 @@ class ServedModel:
         return self.deployment.digest
 
 
-def deployed(program: bytes, model: bytes) -> Deployment:
-    """A program from outside, validated, whose weights are wires 0, 1, …; raises ProgramError."""
+def deployed(program: bytes, model: bytes, run_bytes: int | None = None) -> Deployment:
+    """A program from outside, validated, whose weights are wires 0, 1, …; raises ProgramError.
+
+    run_bytes: what one run may take in memory; None for one that was accepted before.
+    """
     ports = archive.decode(program).weights
-    return Deployment(Deploy(0, program, tuple(range(len(ports))), model), checked=False)
+    return Deployment(
+        Deploy(0, program, tuple(range(len(ports))), model), checked=False, run_bytes=run_bytes
+    )
+
+
+def require_affordable(program: bytes, *, program_bytes: int) -> None:
+    """Raises UsageError for a program that is too large to be looked at."""
+    if len(program) > program_bytes:
+        raise UsageError(f"a program may have {program_bytes} bytes here, not {len(program)}")
 
 
 def require_weights(program: Program, shares: Sequence[Array]) -> None:

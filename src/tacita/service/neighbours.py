@@ -7,6 +7,7 @@ link, whoever starts first, and a link that was lost is dialed again by the same
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from threading import Condition, Event, Thread
 
@@ -20,6 +21,8 @@ from tacita.network.listener import Listener
 from tacita.network.tls import Credentials
 from tacita.service.config import Limits
 
+LINKS_OF_A_USER = 32
+STREAMS_OF_A_USER = 16  # eager sessions and questions, at once
 REDIAL = 1.0  # seconds between two looks at links that should be there
 
 Accept = Callable[[Stream], None]
@@ -53,6 +56,7 @@ class Neighbours:
         self._joined = joined
         self._changed = Condition()
         self._accepted: dict[str, Link] = {}
+        self._users: Counter[str] = Counter()  # the conversations of each user
         self._known: dict[str, Link] = {}
         self._ended = Event()
         self._address = listen
@@ -112,8 +116,11 @@ class Neighbours:
     def _accept_link(self, link: Link) -> Accept:
         if not self._welcome(link.peer):
             raise PeerFailed(f"{link.peer} has no business here")
-        if link.peer.role != "party" and len(self._listener.links) >= self._limits.links:
-            raise PeerFailed(f"{self._limits.links} connections are open here: try again later")
+        if link.peer.role != "party":
+            links = self._listener.links
+            own = sum(str(each.peer) == str(link.peer) and each.usable for each in links)
+            if len(links) >= self._limits.links or own > LINKS_OF_A_USER:
+                raise PeerFailed(f"{len(links)} connections are open here: try again later")
         if link.peer.role in ("party", "dealer"):
             with self._changed:
                 before = self._accepted.get(link.peer.name)
@@ -127,7 +134,26 @@ class Neighbours:
         return self._serve
 
     def _serve(self, stream: Stream) -> None:
-        Thread(target=self._accept, args=(stream,), name="tacita stream", daemon=True).start()
+        """Hands a stream that was opened here to a thread; a user has few of them at once."""
+        peer = stream.link.peer
+        if peer.role in ("party", "dealer"):
+            Thread(target=self._accept, args=(stream,), name="tacita stream", daemon=True).start()
+            return
+        if not self._welcome(peer):  # the policy may have changed since the link was made
+            raise PeerFailed(f"{peer} has no business here any more")
+        who = str(peer)
+        with self._changed:
+            if self._users[who] >= STREAMS_OF_A_USER:
+                raise PeerFailed(f"{peer} has {STREAMS_OF_A_USER} conversations here already")
+            self._users[who] += 1
+        Thread(target=self._converse, args=(stream,), name="tacita stream", daemon=True).start()
+
+    def _converse(self, stream: Stream) -> None:
+        try:
+            self._accept(stream)
+        finally:
+            with self._changed:
+                self._users[str(stream.link.peer)] -= 1
 
     def _keep_links(self) -> None:
         """Dials whom we dial before somebody needs it, since they may be the ones who do."""

@@ -7,7 +7,9 @@ keeps what it was given sealed on its disk. It implements `front.engine.Engine`.
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from tacita.compiler.archive import DIGEST_BYTES
@@ -18,6 +20,7 @@ from tacita.errors import (
     PeerFailed,
     Refused,
     ShapeError,
+    TacitaError,
     UnknownModel,
     UsageError,
 )
@@ -61,6 +64,8 @@ from tacita.service.queries import Leading, decline, follow, wait_for_leader
 from tacita.service.sessions import Sessions
 from tacita.service.storehouse import Storehouse, own_secret
 from tacita.service.surroundings import Surroundings
+
+RECORDING = 8  # reveals that are being written into the audit log at once
 
 
 class PartyService:
@@ -111,6 +116,7 @@ class PartyService:
         self._policy = PolicyFile(config.policy) if config.policy is not None else None
         self._rates = RateKeeper()
         self._audit = AuditLog(config.audit_path)
+        self._recording = ThreadPoolExecutor(RECORDING, "tacita audit")
         self._sessions = Sessions(
             around, lambda principal: self._allowed.may_open_sessions(principal), self._audit
         )
@@ -147,6 +153,7 @@ class PartyService:
             self._leading.end()
         self._around.neighbours.close()
         self._around.ledger.close()
+        self._recording.shutdown()
         self._audit.close()
 
     # ---- what other daemons begin ----------------------------------------------------------------
@@ -250,6 +257,19 @@ class PartyService:
     def program(self, principal: Principal, name: str) -> bytes:
         return self._visible(principal, name).published.program
 
+    def check_query(self, principal: Principal, model: str) -> None:
+        self._visible(principal, model)
+
+    def check_publish(self, principal: Principal, model: str) -> None:
+        self._allowed.check_publish(principal, model)
+
+    def decline_query(self, principal: Principal, query: bytes, error: TacitaError) -> None:
+        decline(self._around, session_of(principal.fingerprint, query), "query", error)
+        self._audit.record("refuse", principal, query=query.hex(), outcome=told(error))
+
+    def decline_publication(self, model_id: bytes, error: TacitaError) -> None:
+        decline(self._around, publication_of(model_id), "publication", error)
+
     def publish(self, principal: Principal, publication: Publication) -> ModelInfo:
         around = self._around
         digest = publication.program[-DIGEST_BYTES:].hex()
@@ -345,15 +365,9 @@ class PartyService:
         terms = self._terms(principal, model)
         terms.check_batch(batch_of(inputs))
         shares = self._shares(model, inputs)
-        with self._rates.slot(principal, terms):
-            around.desk.remember(session_of(principal.fingerprint, query))
-            if self._leading is not None:
-                results = self._leading.answer(principal, model, query, shares)
-            else:
-                results = wait_for_leader(around, principal, model, query, shares)
         outputs = model.program.outputs
-        # No share leaves without a record that it did.
-        self._audit.record(
+        record = partial(
+            self._audit.record,
             "reveal",
             principal,
             model=model.name,
@@ -361,6 +375,19 @@ class PartyService:
             query=query.hex(),
             shapes={port.name: model.program.wires[port.wire].shape for port in outputs},
         )
+        with self._rates.slot(principal, terms):
+            around.desk.remember(session_of(principal.fingerprint, query))
+            # The disk is waited for beside the rounds, and before any share leaves.
+            recorded = self._recording.submit(record)
+            try:
+                if self._leading is not None:
+                    results = self._leading.answer(principal, model, query, shares)
+                else:
+                    results = wait_for_leader(around, principal, model, query, shares)
+            except Exception as error:
+                record(outcome=f"nothing was revealed: {told(error)}"[:900])
+                raise
+            recorded.result(around.limits.round)
         return [
             self._tensor(model, port, result) for port, result in zip(outputs, results, strict=True)
         ]

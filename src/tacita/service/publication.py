@@ -41,7 +41,14 @@ from tacita.service.conversations import (
     refuse,
 )
 from tacita.service.front.engine import Publication
-from tacita.service.models import ServedModel, deployed, masked, new_published, require_weights
+from tacita.service.models import (
+    ServedModel,
+    deployed,
+    masked,
+    new_published,
+    require_affordable,
+    require_weights,
+)
 from tacita.service.surroundings import Surroundings
 
 
@@ -88,7 +95,11 @@ def publish(
         parties=len(around.parties),
         index=around.index,
     )
-    deployment = deployed(publication.program, publication.model_id)
+    limits = around.limits
+    require_affordable(publication.program, program_bytes=int(limits.program_bytes))
+    deployment = deployed(
+        publication.program, publication.model_id, run_bytes=int(limits.run_bytes)
+    )
     shares = [tensor.values for tensor in publication.weights]
     require_weights(deployment.program, shares)
     topic = Publishing(
@@ -168,14 +179,16 @@ def gather(
     deadline = time.monotonic() + limit
     session = publication_of(topic.model)
     for name in around.higher:
-        streams[name] = around.neighbours.open(name, session, limit)
+        streams[name] = around.neighbours.open(name, session, around.limits.connect)
         begin(streams[name], topic, limit)
     for name in around.lower:
         streams[name], theirs = around.meeting.claim(session, name, deadline)
         if not isinstance(theirs, Publishing) or not theirs.agrees(topic):
             raise PeerFailed(f"{name} was sent another model, owner or audience: publish it anew")
     everybody_agrees({name: streams[name] for name in around.others}, limit)
-    dealer = streams[around.dealer] = around.neighbours.open(around.dealer, session, limit)
+    dealer = streams[around.dealer] = around.neighbours.open(
+        around.dealer, session, around.limits.connect
+    )
     # The dealer validates programs itself, and needs one copy.
     sent = program if around.leads else b""
     begin(dealer, msgspec.structs.replace(topic, program=sent), limit)

@@ -140,8 +140,14 @@ class Leading:
         if preparer is None:
             raise NotReady(f"{model.name!r} was removed or published anew: ask again")
         waited = time.monotonic()
-        ready = preparer.take(around.limits.stock)
-        around.metrics.phase(model.name, "batch", time.monotonic() - waited)
+        with preparer.batch(around.limits.stock) as ready:
+            around.metrics.phase(model.name, "batch", time.monotonic() - waited)
+            return self._run(principal, query, ready, inputs)
+
+    def _run(
+        self, principal: Principal, query: bytes, ready: PreparedBatch, inputs: list[Array]
+    ) -> list[Array]:
+        around, model = self._around, ready.model
         word = Query(
             session=session_of(principal.fingerprint, query),
             model=model.id,

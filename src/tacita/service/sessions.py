@@ -99,6 +99,7 @@ class Sessions:
                 user=USER,
                 limit=around.limits.round,
                 checked=topic.checked,
+                run_bytes=int(around.limits.run_bytes),
                 shelf=UsersShelf(self._deposits, user),
                 revealing=lambda shape: self._record(user, shape),
             )

@@ -88,6 +88,18 @@ class DoublingEngine:
             raise UnknownModel(f"there is no model {name!r}")
         return self.published[name]
 
+    def check_query(self, principal, model):
+        """Whoever may not is told by `infer` here."""
+
+    def check_publish(self, principal, model):
+        pass
+
+    def decline_query(self, principal, query, error):
+        pass
+
+    def decline_publication(self, model_id, error):
+        pass
+
     def infer(self, principal, model, query, inputs):
         self.entered.release()
         try:

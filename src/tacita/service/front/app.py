@@ -17,9 +17,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tacita.errors import Busy, UnknownModel, UsageError
+from tacita.errors import Busy, TacitaError, UnknownModel, UsageError
 from tacita.network.identity import Principal
-from tacita.network.tensors import CONTENT_TYPE, decode_request, encode_response
+from tacita.network.tensors import CONTENT_TYPE, decode_request, encode_response, id_in
 from tacita.service.front import schema
 from tacita.service.front.bodies import BinaryAnswer, read_body
 from tacita.service.front.doorkeeper import PRINCIPAL, Doorkeeper
@@ -143,6 +143,15 @@ class Handlers:
     async def infer(self, request: Request) -> Response:
         principal, name = _principal(request), _name(request)
         limits = self._limits
+        try:
+            self._engine.check_query(principal, name)
+        except TacitaError as error:
+            if (query := id_in(request.headers)) is not None:
+                asked_for, why = query, error
+                await self._answers.run(
+                    lambda: self._engine.decline_query(principal, asked_for, why)
+                )
+            raise
         body = await self._upload(request, limits.largest_query, limits.query_seconds)
         asked = decode_request(request.headers, body, limits.tensors)
         query, inputs = asked.query, list(asked.tensors)
@@ -157,6 +166,13 @@ class Handlers:
     async def publish(self, request: Request) -> Response:
         principal, name = _principal(request), _name(request)
         limits = self._limits
+        try:
+            self._engine.check_publish(principal, name)
+        except TacitaError as error:
+            if (model := id_in(request.headers)) is not None:
+                published, why = model, error
+                await self._answers.run(lambda: self._engine.decline_publication(published, why))
+            raise
         body = await self._upload(request, limits.largest_publication, limits.publication_seconds)
         asked = decode_request(request.headers, body, limits.tensors, attachments=(PROGRAM,))
         if PROGRAM not in asked.attachments:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from tacita.errors import TacitaError
 from tacita.network.identity import Principal
 from tacita.network.tensors import Tensor
 
@@ -74,6 +75,20 @@ class Engine(Protocol):
     def model(self, principal: Principal, name: str) -> ModelInfo:
         """Raises UnknownModel, also for one that this principal may not see."""
         ...
+
+    def check_query(self, principal: Principal, model: str) -> None:
+        """Before a query's body is received, without blocking: raises UnknownModel or Refused."""
+        ...
+
+    def check_publish(self, principal: Principal, model: str) -> None:
+        """Before a publication's body is received, without blocking: raises Refused."""
+        ...
+
+    def decline_query(self, principal: Principal, query: bytes, error: TacitaError) -> None:
+        """A query was refused before its body came: the other parties are not to wait."""
+        ...
+
+    def decline_publication(self, model_id: bytes, error: TacitaError) -> None: ...
 
     def infer(
         self, principal: Principal, model: str, query: bytes, inputs: list[Tensor]
