@@ -116,6 +116,24 @@ def test_a_module_costs_the_same_however_it_is_named(run, here):
         assert archived["total"][each] == made["total"][each]
 
 
+def test_an_archive_has_its_shapes(run, here):
+    module = torch.nn.Linear(3, 2).eval()
+    torch.export.save(torch.export.export(module, (torch.rand(4, 3),)), here / "fixed.pt2")
+    rows = ({0: torch.export.Dim("rows", min=1, max=64)},)
+    exported = torch.export.export(module, (torch.rand(4, 3),), dynamic_shapes=rows)
+    torch.export.save(exported, here / "open.pt2")
+
+    def multiply_adds(*arguments):
+        return as_json(run("cost", *arguments, "--json", "--no-time"))["total"]["multiply_adds"]
+
+    assert multiply_adds("fixed.pt2") == multiply_adds("open.pt2") == 4 * 6
+    assert multiply_adds("open.pt2", "--input", "5x3") == 5 * 6
+    other = refusal(run("cost", "fixed.pt2", "--input", "5x3"))
+    assert "exported for 4 rows, not 5x3: --input 4x3, or export it with a dynamic batch" in other
+    assert "an input of Nx3, not 4x7" in refusal(run("cost", "open.pt2", "--input", "4x7"))
+    assert "takes 1 inputs" in refusal(run("cost", "fixed.pt2", "--input", "4x3", "--input", "4x3"))
+
+
 def test_samples_make_comparisons_cheaper(run, here):
     np.save(here / "samples.npy", np.random.default_rng(0).random((5, 2, 6, 6), np.float32))
     whole = as_json(run("cost", *MAKE, "--json", "--no-time"))

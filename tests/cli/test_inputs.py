@@ -40,7 +40,8 @@ def test_arrays_by_name(tmp_path):
     with pytest.raises(DataError, match="has the arrays"):
         arrays_from([path], [first, ROWS])
     np.savez(path, whatever=np.ones(2))
-    assert arrays_from([path], [ROWS])[0].shape == (2,)
+    with pytest.raises(DataError, match="has the arrays whatever, and the model takes rows"):
+        arrays_from([path], [ROWS])
 
 
 BAD = {
@@ -94,6 +95,13 @@ class TestImages:
         (found,) = arrays_from([path], [RGB])
         assert found.shape == (1, 3, 4, 6)
         assert np.array_equal(found[0], pixels.astype(np.float32).transpose(2, 0, 1) / 255)
+
+    @pytest.mark.parametrize("mode", ["RGBA", "LA"])
+    def test_transparency_is_not_dropped(self, tmp_path, mode):
+        path = tmp_path / "x.png"
+        pytest.importorskip("PIL.Image").new(mode, (6, 4)).save(path)
+        with pytest.raises(DataError, match="transparent"):
+            arrays_from([path], [RGB])
 
     def test_another_size_is_not_made_to_fit(self, picture):
         path, _ = picture(size=(8, 8))

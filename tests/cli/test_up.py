@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -23,14 +24,14 @@ WAIT = 110.0  # seconds: the limit of every wait in these tests
 class Up:
     """A running `tacita up`, and the lines that it has printed."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, **more):
         self.lines = []
         self._ready = threading.Event()
         self.process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "tacita", "up", *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             # No data are at hand: how the model is trained is shown in test_demonstration.py.
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "TACITA_DATA": os.devnull},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "TACITA_DATA": os.devnull, **more},
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -189,11 +190,29 @@ def test_the_configuration_may_come_from_the_environment(carol, monkeypatch):
     assert run("models").exit_code == 0
 
 
-def test_ctrl_c_ends_all_processes(up):
+def test_a_second_one_in_the_same_folder_is_refused(up, folder):
+    second = Up("--folder", str(folder), "--no-publish")
+    assert second.process.wait(WAIT) == 2
+    second.end()
+    assert f"tacita: a network runs in {folder} already" in second.text
+    for pid in up.pids().values():
+        os.kill(pid, 0)
+
+
+@pytest.mark.parametrize("name", ["bad/..", "..", "", "a b", "x" * 101])
+def test_names_that_no_model_can_have(olga, linear, tmp_path, name):
+    saved = tmp_path / "linear.tacita"
+    tacita.export(linear, torch.ones(2, 3)).save(saved)
+    refused = run("publish", saved, "--name", name, who=olga)
+    assert refused.exit_code == 2
+    assert "a model's name has letters" in refused.output
+
+
+def test_ctrl_c_ends_all_processes(up, folder):
     """The last of those that need this network."""
     pids = up.pids()
     assert up.end(signal.SIGINT) == 0
-    assert up.lines[-1] == "ended"
+    assert up.lines[-1] == f"ended; its files stay in {folder}"
     for pid in pids.values():
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
@@ -209,3 +228,55 @@ def test_one_that_dies_is_named_and_the_others_are_ended(folder):
     for pid in pids.values():
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def wait_for_the_end(pids):
+    deadline = time.monotonic() + WAIT
+    for pid in pids.values():
+        while True:
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                break
+            assert time.monotonic() < deadline, pid
+            time.sleep(0.05)
+
+
+def test_a_temporary_folder_goes_with_its_keys(tmp_path):
+    up = Up("--no-publish", TMPDIR=str(tmp_path)).wait()
+    (made,) = tmp_path.glob("tacita-*")
+    assert (made / "authority").is_dir()
+    assert up.end() == 0
+    assert up.lines[-1] == "ended"
+    assert not list(tmp_path.glob("tacita-*"))
+
+
+def test_a_temporary_folder_goes_when_a_daemon_dies(tmp_path):
+    up = Up("--no-publish", TMPDIR=str(tmp_path)).wait()
+    os.kill(up.pids()["alice"], signal.SIGKILL)
+    assert up.process.wait(WAIT) == 1
+    up.end()
+    assert not list(tmp_path.glob("tacita-*"))
+
+
+def test_daemons_end_with_one_that_is_killed(tmp_path):
+    up = Up("--no-publish", "--folder", str(tmp_path / "network")).wait()
+    pids = up.pids()
+    assert up.end(signal.SIGKILL) == -signal.SIGKILL
+    wait_for_the_end(pids)
+
+
+def test_a_ctrl_c_while_a_model_is_made_and_a_second_one(tmp_path):
+    up = Up(TMPDIR=str(tmp_path))
+    deadline = time.monotonic() + WAIT
+    while "making the model" not in up.text:
+        assert up.process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    pids = up.pids()
+    up.process.send_signal(signal.SIGINT)
+    up.end(signal.SIGINT)  # merged with the first, or one that ends it at once
+    assert up.process.returncode in (0, 130)
+    assert "Ctrl-C ends everything" not in up.text
+    wait_for_the_end(pids)
+    assert not list(tmp_path.glob("tacita-*"))

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from tacita.cli.complaint import complaining
-from tacita.cli.model import input_shapes, module_named, precision, samples
+from tacita.cli.model import module_and_shapes, precision, samples
 from tacita.compiler.chart import ENDINGS
 from tacita.compiler.prediction import Link, link_named
 from tacita.compiler.report import Report
@@ -24,7 +24,11 @@ from tacita.torch.whole.progress import shown
 
 Input = Annotated[
     list[str] | None,
-    typer.Option("--input", metavar="SHAPE", help="Shape of an input, batch first; repeatable."),
+    typer.Option(
+        "--input",
+        metavar="SHAPE",
+        help="Shape of an input, batch first; a .pt2 archive has them. Repeatable.",
+    ),
 ]
 Net = Annotated[
     str,
@@ -85,8 +89,7 @@ def cost(
             raise UsageError(f"--chart {chart}: name a file that ends in {', '.join(ENDINGS)}")
         link = link_named(network)
         fixed_point = precision(digits)
-        module = module_named(model)
-        shapes = input_shapes(model, inputs or ())
+        module, shapes = module_and_shapes(model, inputs or ())
         known = samples(samples_ or (), len(shapes))
         examples = [torch.rand(each) for each in shapes]
         exported = export(module, *examples, precision=fixed_point, samples=known)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
-from typing import Protocol
+from typing import Annotated, Any, Protocol
 
 import typer
 
@@ -23,6 +24,12 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 COLLECT_AFTER = (20_000, 20, 20)  # objects, and collections of the younger generation
 METRICS_SECONDS = 10.0  # for one who reads metrics to send its request
+
+
+UntilEof = Annotated[
+    bool,
+    typer.Option("--until-eof", hidden=True, help="End as well when standard input is closed."),
+]
 
 
 class Rendering(Protocol):
@@ -65,14 +72,26 @@ def collect_seldom() -> None:
 
 
 class Ending:
-    """The first SIGTERM or SIGINT; a second one ends the process at once, if it may."""
+    """The first SIGTERM or SIGINT; a second one ends the process at once."""
 
-    def __init__(self, second: signal.Handlers = signal.SIG_DFL) -> None:
-        """To be made in the main thread. second: SIG_IGN for who has processes to end itself."""
+    def __init__(
+        self,
+        second: signal.Handlers | Callable[[int, FrameType | None], Any] = signal.SIG_DFL,
+        *,
+        until_eof: bool = False,
+    ) -> None:
+        """To be made in the main thread.
+
+        second: what a second signal does; for who has processes of its own to end.
+        until_eof: whether the end of standard input counts as the first signal: a process that is
+            killed cannot send one, but the system closes its end of a pipe.
+        """
         self._asked = threading.Event()
         self._second = second
         for each in SIGNALS:
             signal.signal(each, self._ask)
+        if until_eof:
+            threading.Thread(target=self._read_to_end, name="until eof", daemon=True).start()
 
     @property
     def asked(self) -> bool:
@@ -81,6 +100,15 @@ class Ending:
     def wait(self, limit: float | None = None) -> bool:
         """Whether it has come."""
         return self._asked.wait(limit)
+
+    def _read_to_end(self) -> None:
+        # Not sys.stdin: its lock would be held when the interpreter shuts down.
+        try:
+            while os.read(0, 1024):
+                pass
+        except OSError:
+            pass  # there is no standard input: as good as its end
+        self._asked.set()
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         for each in SIGNALS:

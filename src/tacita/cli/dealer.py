@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tacita.cli.daemon import Ending, collect_seldom, failing, listen_to_libraries
+from tacita.cli.daemon import Ending, UntilEof, collect_seldom, failing, listen_to_libraries
 from tacita.service.config import load_dealer
 from tacita.service.dealer import DealerService
 from tacita.service.logs import Level, logger
@@ -21,6 +21,7 @@ def dealer(
     level: Annotated[
         Level, typer.Option("--log", help="The least that is logged, on stderr.")
     ] = "info",
+    until_eof: UntilEof = False,
 ) -> None:
     """Run the dealer until SIGTERM or Ctrl-C.
 
@@ -32,7 +33,7 @@ def dealer(
         settings = load_dealer(config)
         log = logger(f"dealer:{settings.name}", level=level)
         listen_to_libraries(log, level)
-        ending = Ending()
+        ending = Ending(until_eof=until_eof)
         service = DealerService(settings, log)
         stack.callback(service.stop)
         service.start()

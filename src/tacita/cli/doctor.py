@@ -17,7 +17,9 @@ def doctor(to: To = HERE) -> None:
 
     Looks at your settings and certificate, then at each party: whether it can be reached and is who
     it should be, its version and clock, whether it sees the others and the dealer, and how fast the
-    way there is. Exit code 1 if anything is wrong.
+    way there is. Round trip and bandwidth are measured from this client to each party; of the links
+    between parties, and to the dealer, it says only whether they are up. Exit code 1 if anything
+    is wrong.
     """
     found = inspect(to)
     show(found, Console())
@@ -30,10 +32,12 @@ def show(found: list[Finding], console: Console) -> None:
     table.add_column("")
     for heading in ("who", "what", "found"):
         table.add_column(heading, overflow="fold")
+    said = set[str]()
     for each in found:
         mark = "[green]✓[/]" if each.good else "[red]✗[/]"
         table.add_row(mark, escape(each.where), each.what, escape(each.says))
-        if each.advice:
+        if each.advice and each.advice not in said:
+            said.add(each.advice)
             table.add_row("", "", "", f"→ {escape(each.advice)}")
     console.print(table)
     wrong = sum(not each.good for each in found)

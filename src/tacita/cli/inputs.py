@@ -25,8 +25,8 @@ MODES = {1: "L", 3: "RGB"}  # by an input's channels
 def arrays_from(paths: Sequence[Path], fields: Sequence[Field]) -> list[Values]:
     """One array for each input of a model, in order.
 
-    A .npy file is one input; a .npz file is all of them, by name, or the only one; images are rows
-    of the only input. Raises DataError for what cannot be read, ShapeError and UsageError for what
+    A .npy file is one input; a .npz file is all of them, by name; images are rows of the only
+    input. Raises DataError for what cannot be read, ShapeError and UsageError for what
     does not fit.
     """
     kinds = {path.suffix.lower() for path in paths}
@@ -53,10 +53,12 @@ def _named(path: Path, fields: Sequence[Field]) -> list[Values]:
     held = _loaded(path)
     names = [field.name for field in fields]
     with held:
-        if len(names) == 1 and len(held.files) == 1:
-            names = held.files
         if sorted(names) != sorted(held.files):
-            raise DataError(f"{path} has the arrays {held.files}, and the model takes {names}")
+            raise DataError(
+                f"{path} has the arrays {', '.join(held.files) or '(none)'}, and the model takes "
+                f"{', '.join(names)}: save them as np.savez(file, {names[0]}=…)"
+                + (", or the only input as .npy" if len(names) == 1 else "")
+            )
         try:
             return [_numbers(held[name], f"{path}, {name}") for name in names]
         except DAMAGE as error:
@@ -84,7 +86,7 @@ def _image(path: Path, field: Field) -> Values:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise UsageError(
-            f"reading {path} needs Pillow: pip install pillow, or give arrays as .npy"
+            f"reading {path} needs Pillow: pip install 'tacita[images]', or give arrays as .npy"
         ) from None
     if len(field.shape) != 4 or field.shape[1] not in MODES:
         raise ShapeError(
@@ -97,6 +99,11 @@ def _image(path: Path, field: Field) -> Values:
                 raise ShapeError(
                     f"{path} is {image.size[0]}×{image.size[1]} pixels, and the model takes "
                     f"{width}×{height}: images are not resized here, since how matters"
+                )
+            if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+                raise DataError(
+                    f"{path} has transparent pixels ({image.mode}), and the model knows none: put "
+                    "the image on a background first, since which matters"
                 )
             pixels = np.asarray(image.convert(MODES[channels]), np.float32) / 255
     except FileNotFoundError:

@@ -17,6 +17,7 @@ from tacita.network.tls import Credentials, certificate_in
 keys = typer.Typer(
     name="keys",
     no_args_is_help=True,
+    add_completion=False,
     help="Make certificates for parties, the dealer, owners and clients.\n\n"
     "Every role proves who it is with a certificate that one authority has signed. The authority "
     "is a folder with a key that never leaves it; whoever has that key can be anybody, so keep it "

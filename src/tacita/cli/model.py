@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.export import ExportedProgram
 
 from tacita import zoo
 from tacita.errors import DataError, ShapeError, UsageError
@@ -20,6 +21,17 @@ from tacita.ring.fixed_point import Precision
 
 ARCHIVE = ".pt2"
 MOST_ELEMENTS = 1 << 31  # of an input
+
+
+def module_and_shapes(name: str, given: Sequence[str]) -> tuple[nn.Module, list[tuple[int, ...]]]:
+    """A module as `module_named` finds it, and the shapes of its inputs, as given or known.
+
+    Raises UsageError where shapes are neither, and ShapeError where an archive takes no such.
+    """
+    if name not in zoo.names() and name.endswith(ARCHIVE):
+        program = _archive(Path(name))
+        return _module_in(program), _archived_shapes(name, program, given)
+    return module_named(name), input_shapes(name, given)
 
 
 def module_named(name: str) -> nn.Module:
@@ -31,28 +43,70 @@ def module_named(name: str) -> nn.Module:
     if name in zoo.names():
         return zoo.network(name).eval()
     if name.endswith(ARCHIVE):
-        return _archived(Path(name))
+        return _module_in(_archive(Path(name)))
     if ":" in name:
         return _imported(*name.split(":", 1))
     raise UsageError(
         f"no model {name!r}: give a name of the zoo ({', '.join(zoo.names())}), "
-        f"package.module:attribute, or a {ARCHIVE} file"
+        f"package.module:attribute, a {ARCHIVE} file, or, to publish it, a file of Model.save"
     )
 
 
-def _archived(path: Path) -> nn.Module:
+def _archive(path: Path) -> ExportedProgram:
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
     try:
-        module: nn.Module = torch.export.load(path).module()
+        return torch.export.load(path)
     except Exception as error:  # whatever torch raises for a file that is none of its own
         raise UsageError(
             f"{path} is no archive that torch.export.load takes: {_first_line(error)}"
         ) from None
+
+
+def _module_in(program: ExportedProgram) -> nn.Module:
+    module: nn.Module = program.module()
     # Modes were decided when the archive was made: what torch hands out refuses eval().
     for each in module.modules():
         each.training = False
     return module
+
+
+def _archived_shapes(
+    name: str, program: ExportedProgram, given: Sequence[str]
+) -> list[tuple[int, ...]]:
+    """Those that were given, if the archive takes them, else those of its example inputs."""
+    inputs = program.graph_signature.user_inputs
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    taken = [value.shape for each in inputs if (value := values.get(str(each))) is not None]
+    if not given:
+        if all(isinstance(size, int) for sizes in taken for size in sizes):
+            return [tuple(sizes) for sizes in taken]
+        # Sizes that were left open have the values that they had in the example.
+        examples, named = program.example_inputs or ((), {})
+        shapes = [tuple(each.shape) for each in examples if isinstance(each, torch.Tensor)]
+        if named or len(shapes) != len(taken):
+            raise UsageError(f"{name} leaves sizes open: give every input's shape with --input")
+        return shapes
+    shapes = [shape(each) for each in given]
+    if len(shapes) != len(taken):
+        raise UsageError(f"{name} takes {len(taken)} inputs: give --input for each or for none")
+    for text, sizes, exported in zip(given, shapes, taken, strict=True):
+        if not _fits(sizes, exported):
+            rows_alone = _fits(sizes[1:], exported[1:]) and len(sizes) == len(exported)
+            instead = "x".join(str(size) if isinstance(size, int) else "N" for size in exported)
+            what = f"{exported[0]} rows" if rows_alone else f"an input of {instead}"
+            raise ShapeError(
+                f"{name} was exported for {what}, not {text}: --input {instead}, or export it "
+                f"with a dynamic {'batch' if rows_alone else 'shape'}"
+            )
+    return shapes
+
+
+def _fits(sizes: Sequence[int], exported: Sequence[int | torch.SymInt]) -> bool:
+    return len(sizes) == len(exported) and all(
+        not isinstance(theirs, int) or own == theirs
+        for own, theirs in zip(sizes, exported, strict=True)
+    )
 
 
 def _imported(package: str, attribute: str) -> nn.Module:

@@ -9,7 +9,14 @@ from typing import Annotated
 
 import typer
 
-from tacita.cli.daemon import Ending, collect_seldom, failing, listen_to_libraries, serving_metrics
+from tacita.cli.daemon import (
+    Ending,
+    UntilEof,
+    collect_seldom,
+    failing,
+    listen_to_libraries,
+    serving_metrics,
+)
 from tacita.service.config import Limits, load_party
 from tacita.service.front.limits import FrontLimits
 from tacita.service.front.serving import Front
@@ -26,6 +33,7 @@ def party(
     level: Annotated[
         Level, typer.Option("--log", help="The least that is logged, on stderr.")
     ] = "info",
+    until_eof: UntilEof = False,
 ) -> None:
     """Run one computing party until SIGTERM or Ctrl-C.
 
@@ -39,7 +47,7 @@ def party(
         settings = load_party(config)
         log = logger(f"party:{settings.name}", level=level)
         listen_to_libraries(log, level)
-        ending = Ending()
+        ending = Ending(until_eof=until_eof)
         service = PartyService(settings, log)
         stack.callback(service.stop)
         service.start()

@@ -10,7 +10,7 @@ import typer
 
 from tacita.cli.client_option import HERE, To
 from tacita.cli.complaint import complaining
-from tacita.cli.model import input_shapes, module_named, precision, samples
+from tacita.cli.model import module_and_shapes, precision, samples
 from tacita.client.client import Client
 from tacita.errors import UsageError
 from tacita.torch.whole.model import Model, export
@@ -31,7 +31,8 @@ def publish(
         typer.Option(
             "--input",
             metavar="SHAPE",
-            help="Shape of an input, batch first: how many rows a query has. Repeatable.",
+            help="Shape of an input, batch first: how many rows a query has. A .pt2 archive has "
+            "them. Repeatable.",
         ),
     ] = None,
     samples_: Annotated[
@@ -104,8 +105,7 @@ def _exported(
     model: str, inputs: list[str] | None, samples_: list[str] | None, digits: str
 ) -> Model:
     fixed_point = precision(digits)
-    module = module_named(model)
-    shapes = input_shapes(model, inputs or ())
+    module, shapes = module_and_shapes(model, inputs or ())
     known = samples(samples_ or (), len(shapes))
     examples = [torch.rand(each) for each in shapes]
     return export(module, *examples, precision=fixed_point, samples=known)

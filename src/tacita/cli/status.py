@@ -24,8 +24,8 @@ def status(
 ) -> None:
     """Show which parties answer, whom they see, and their stock of each model.
 
-    What each party tells whom stands in [watch] of its policy. Exit code 1 if a party does not
-    answer. `tacita doctor` looks for the reason.
+    What each party tells whom stands in its policy, in the table watch. Exit code 1 if a party does
+    not answer. `tacita doctor` looks for the reason.
     """
     with complaining(), Client(to) as client:
         found = client.status()
@@ -65,4 +65,4 @@ def _show(found: list[PartyStatus]) -> None:
     Console().print(table)
     for each in found:
         if each.error is not None:
-            typer.echo(f"{each.name}: {each.error}", err=True)
+            typer.echo(f"tacita: {each.error}", err=True)  # which names the party

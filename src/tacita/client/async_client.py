@@ -59,6 +59,7 @@ from tacita.torch.whole.model import Model
 
 AT_ONCE = 4  # queries: enough that parties need not wait for this side
 DEALT_AT_ONCE = 4  # runs that the leader is asked for in one request
+NAME_LENGTH = 100
 SMALL = 1 << 16  # ring elements: splitting fewer takes less time than a thread to do it
 RESULT_LIMITS = TensorLimits(head_bytes=HEAD_ROOM)
 
@@ -209,11 +210,13 @@ class AsyncClient:
         A model of this name that the same owner has published is replaced.
 
         audience: who may query it, as "role:name" or "role:*"; each party's policy decides besides.
+        name: letters, digits, '-', '_' and '.', the first a letter or digit; 100 at most.
         progress: told of the bytes that were sent.
         Cost: the weights' size once for each party, as 64-bit words.
         """
         if not isinstance(model, Model):
             raise UsageError(f"publish() takes a tacita.Model, not a {type(model).__name__}")
+        _check_name(name)
         for each in audience:
             check_pattern(each)
         limit = self.config.limits.publish
@@ -417,6 +420,16 @@ def _sum(shares: Sequence[Array]) -> Array:
     for share in shares[1:]:
         np.add(total, share, out=total)
     return total
+
+
+def _check_name(name: str) -> None:
+    """A path with '..' in it would be another one by the time it arrives."""
+    good = isinstance(name, str) and 0 < len(name) <= NAME_LENGTH and name[0].isalnum()
+    if not good or not all(each.isalnum() or each in "-_." for each in name):
+        raise UsageError(
+            "a model's name has letters, digits, '-', '_' and '.', begins with a letter or digit, "
+            f"and has {NAME_LENGTH} characters at most, not {name!r}"
+        )
 
 
 def _counter(progress: Progress, what: str, total: int) -> Sent:

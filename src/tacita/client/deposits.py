@@ -4,7 +4,8 @@ x.fix_precision().share(alice, bob, crypto_provider=dana)        # as ever
 deposit(x, "scans", borrowers=["client:lab"], audience=["client:hospital"])
 
 scans = borrow("scans", alice, bob, crypto_provider=dana)        # the lab, in its own process
-deposit(model(scans), "scores", audience=["client:hospital"])    # it cannot reveal them itself
+# It cannot reveal them itself; who is to fetch them has to be a borrower as well.
+deposit(model(scans), "scores", borrowers=["client:hospital"], audience=["client:hospital"])
 
 borrow("scores", alice, bob, crypto_provider=dana).get()         # the hospital again
 """

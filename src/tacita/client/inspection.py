@@ -83,8 +83,7 @@ async def _party(party: PartyConnection, config: ClientConfig) -> list[Finding]:
     try:
         await party.json("GET", "/v2/health/live", limit)
     except TacitaError as error:
-        advice = "see that it runs, where, and with which certificate"
-        return [Finding(who, "reachable", False, str(error), advice)]
+        return [Finding(who, "reachable", False, str(error))]  # which says what to do
     found = [Finding(who, "reachable", True, f"{party.front}, and it is {who} who answers")]
     looks = (_version, _status, _round_trip)
     for look in looks:
@@ -147,7 +146,7 @@ def _links(who: str, links: Any, network: Network) -> Finding:
 
 
 async def _round_trip(party: PartyConnection, config: ClientConfig) -> list[Finding]:
-    """The time of small requests over a kept connection, and of a large one."""
+    """The time of small requests over a kept connection, and of a large one, from here to it."""
     limit = config.limits.round
     times = []
     for _ in range(ROUND_TRIPS):

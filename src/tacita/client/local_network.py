@@ -4,6 +4,7 @@ For `tacita up`, tests and benchmarks. Everything listens on loopback alone, and
 come from an authority whose key lies beside them: nothing here is for use between organisations.
 
     DIR/network.toml                who the parties are and where
+    DIR/lock                        held by whoever runs its daemons
     DIR/authority/                  the authority, with its key
     DIR/<name>/                     of a daemon: settings, policy, certificate, data, log
     DIR/<role>-<name>/client.toml   of an owner or a client, made when it is first asked for
@@ -11,6 +12,7 @@ come from an authority whose key lies beside them: nothing here is for use betwe
 
 from __future__ import annotations
 
+import fcntl
 import random
 import signal
 import socket
@@ -19,9 +21,10 @@ import sys
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 from tacita.client.client import Client
 from tacita.errors import ConfigError, PeerFailed, PeerTimeout
@@ -72,6 +75,7 @@ class LocalNetwork:
             client = Client(network.client_config("client", "carol"))
 
     A folder that has a network.toml is used as it is, so models and stock outlive the processes.
+    Daemons end in order when this process does, however it ends.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class LocalNetwork:
         self._limits = dict(limits or {})
         self._stock = dict(stock or {})
         self._processes: Processes = {}
+        self._lock: IO[bytes] | None = None
         self._finish = weakref.finalize(self, _end_all, self._processes)
         path = self.folder / "network.toml"
         if not path.exists():
@@ -192,8 +197,10 @@ class LocalNetwork:
     def start(self, limit: float = READY_SECONDS) -> None:
         """Starts all that do not run, and waits until they are ready.
 
-        Raises PeerFailed, with the end of its log, where one ends instead, and PeerTimeout.
+        Raises ConfigError where somebody else runs the daemons of this folder; PeerFailed, with
+        the end of its log, where one ends instead; and PeerTimeout.
         """
+        self._claim()
         try:
             for name in self.names:
                 if not self.running(name):
@@ -207,17 +214,33 @@ class LocalNetwork:
         """Starts one daemon and does not wait."""
         if self.running(name):
             raise ConfigError(f"{name} runs already")
+        self._claim()
         command = "dealer" if name == self.dealer else "party"
         with self.log(name).open("ab") as log:
             self._processes[name] = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", "tacita", command, str(self.config(name))],
-                stdin=subprocess.DEVNULL,
+                [sys.executable, "-m", "tacita", command, str(self.config(name)), "--until-eof"],
+                stdin=subprocess.PIPE,  # which closes with this process, even if it is killed
                 stdout=log,
                 stderr=log,
                 cwd=self.folder / name,
                 # Ctrl-C in a terminal goes to a whole group; who started them ends them in order.
                 start_new_session=True,
             )
+
+    def _claim(self) -> None:
+        """Otherwise two would share ports, ledgers and stock without knowing of each other."""
+        if self._lock is not None:
+            return
+        lock = (self.folder / "lock").open("ab")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise ConfigError(
+                f"a network runs in {self.folder} already: use that one, end it first, or name "
+                "another folder"
+            ) from None
+        self._lock = lock
 
     def wait_ready(self, limit: float = READY_SECONDS) -> None:
         """Returns once all daemons that run see each other. Raises as `start`."""
@@ -271,6 +294,7 @@ class LocalNetwork:
         process = self.process(name)
         process.kill()
         process.wait(STOP_SECONDS)
+        _close(process)
         del self._processes[name]
 
     def terminate(self, name: str) -> int:
@@ -278,6 +302,7 @@ class LocalNetwork:
         process = self.process(name)
         process.terminate()
         code = process.wait(STOP_SECONDS)
+        _close(process)
         del self._processes[name]
         return code
 
@@ -291,6 +316,14 @@ class LocalNetwork:
     def stop(self) -> None:
         """Ends all in order, and by force whoever takes too long."""
         _end_all(self._processes)
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def kill_all(self) -> None:
+        """Has all killed and does not wait; for handlers of signals, which must not."""
+        for process in list(self._processes.values()):
+            process.kill()
 
 
 def _end_all(processes: Processes) -> None:
@@ -308,6 +341,14 @@ def _end(process: subprocess.Popen[bytes], deadline: float) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(STOP_SECONDS)
+    finally:
+        _close(process)
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        with suppress(OSError):
+            process.stdin.close()
 
 
 def _credentials(name: str) -> str:
