@@ -159,7 +159,8 @@ class Party:
                 store.hold(instruction.out, Held(share.reshape(instruction.shape), public=public))
             elif isinstance(instruction, Reveal):
                 self._reveal(number, instruction.x)
-            elif instruction.discloses and not self._checked:
+            elif instruction.discloses and self._transcript is not None and not self._checked:
+                # The user would learn, bit by bit, what others have lent it.
                 raise PeerFailed("the user asks to check bounds in a session not opened for it")
             elif (failure := failure_of(instruction, store)) is not None:
                 pass_over(instruction, number, store, self._live, failure)
