@@ -227,7 +227,7 @@ def decode_hello(payload: bytes) -> Hello:
     """Raises FrameError."""
     try:
         return msgspec.msgpack.decode(payload, type=Hello)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise FrameError(f"a HELLO that does not decode: {error}") from None
 
 

@@ -320,7 +320,7 @@ class TakenBatch(OneTime):
                 if kind != ENTRY:
                     raise altered(self._path, "words stand where an instruction begins")
                 self._entry = _decode_entry(payload)
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, UnicodeDecodeError):
                 raise altered(self._path, "an instruction that cannot be read") from None
         return self._entry
 

@@ -84,7 +84,7 @@ def check_label(found: bytes, wanted: Label, path: Path) -> None:
 def _readable(label: bytes) -> Label | None:
     try:
         return _decode_label(label)
-    except (msgspec.MsgspecError, UsageError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, UsageError):
         return None
 
 

@@ -50,7 +50,7 @@ class Timings:
             if self._path.stat().st_size > LARGEST:
                 return
             record = msgspec.json.decode(self._path.read_bytes(), type=Record)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return
         times = [
             *_numbers(record.overheads),

@@ -93,7 +93,7 @@ def run(
     rounds = Rounds(endpoint, peers, 0, ready.batch, limit)
     try:
         Execution(deployment, store, ready.material, ready.prepared, rounds, lambda: None).run()
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         raise FrameError("another party opened what cannot be read") from None
     ready.material.finish()
     return [store.share(port.wire) for port in deployment.program.outputs], rounds.count

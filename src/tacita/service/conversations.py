@@ -177,7 +177,7 @@ def topic_of(stream: Stream, limit: float) -> AnyTopic:
         raise FrameError(f"a stream began with {message.kind}, not with what it is about")
     try:
         topic: AnyTopic = _decode_topic(message.header)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         raise FrameError("a stream began with what cannot be read") from None
     return topic
 
@@ -189,7 +189,7 @@ def send_query(stream: Stream, query: Query, limit: float) -> None:
 def query_of(message: Message) -> Query:
     try:
         query: Query = _decode_query(message.header)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         raise FrameError("a query that cannot be read") from None
     return query
 

@@ -60,7 +60,7 @@ def description(data: bytes) -> Description:
     """Raises UsageError for what is none, or has a pattern that means nobody."""
     try:
         about = _decode(data)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         raise UsageError("this is no description of a deposit") from None
     for pattern in (*about.borrowers, *about.audience):
         check_pattern(pattern)

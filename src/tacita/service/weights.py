@@ -255,14 +255,14 @@ def _about(reader: SealedReader, path: Path, form: Form) -> Published:
             break
     try:
         return _decode_about(about)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         raise altered(path, "what was published cannot be read", form) from None
 
 
 def _weight(reader: SealedReader, path: Path, encoded: bytes) -> WeightParts:
     try:
         shape = _decode_shape(encoded)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         raise altered(path, "a weight's shape cannot be read", HELD) from None
     size = math.prod(shape)
     if ARRAYS * ON_DISK.itemsize * size > reader.bytes_left:
