@@ -75,14 +75,22 @@ class Deployment:
     touched: what each instruction reads and writes and no output is: freed after its last use.
     """
 
-    def __init__(self, order: Deploy, *, checked: bool, run_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        order: Deploy,
+        *,
+        checked: bool,
+        run_bytes: int | None = None,
+        program: Program | None = None,
+    ) -> None:
         """Raises ProgramError for a program that is malformed, or that checks bounds (which
         discloses a bit a check) in a session that was not opened for it.
 
         run_bytes: what a run may have in memory; more is a ProgramError. None: as much as it needs.
+        program: the order's, where the caller has decoded it, and so validated it, already.
         """
         self.number = order.number
-        self.program: Program = archive.decode(order.program)
+        self.program: Program = archive.decode(order.program) if program is None else program
         self.digest = order.program[-archive.DIGEST_BYTES :]
         self.model = order.model
         agreement = Agreement(order.number, self.digest, order.model, order.weights)

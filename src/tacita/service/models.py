@@ -62,10 +62,9 @@ def deployed(program: bytes, model: bytes, run_bytes: int | None = None) -> Depl
 
     run_bytes: what one run may take in memory; None for one that was accepted before.
     """
-    ports = archive.decode(program).weights
-    return Deployment(
-        Deploy(0, program, tuple(range(len(ports))), model), checked=False, run_bytes=run_bytes
-    )
+    decoded = archive.decode(program)
+    order = Deploy(0, program, tuple(range(len(decoded.weights))), model)
+    return Deployment(order, checked=False, run_bytes=run_bytes, program=decoded)
 
 
 def require_affordable(program: bytes, *, program_bytes: int) -> None:
