@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tacita import zoo
-from tacita.data import cifar, cifar10, resnet20_weights, weights
+from tacita.data import cifar, cifar10, lookup, resnet20_weights, weights
 from tacita.data.download import Downloader, OfflineError
 from tacita.data.files import PublicFile
 from tacita.errors import DataError
@@ -45,7 +45,7 @@ SOUND = saved({"best_prec1": 91.5, "state_dict": STATE}, _use_new_zipfile_serial
 def publish(monkeypatch, tmp_path):
     """publish(content): these bytes are the published ones; nothing is set and the cache empty."""
     monkeypatch.delenv("TACITA_DATA", raising=False)
-    monkeypatch.setattr(weights, "cache_folder", lambda name: tmp_path / "cache" / name)
+    monkeypatch.setattr(lookup, "cache_folder", lambda name: tmp_path / "cache" / name)
 
     def listed(content):
         file = PublicFile(NAME, len(content), hashlib.sha256(content).hexdigest())

@@ -10,16 +10,14 @@ the published ones, the second that they can do nothing even if the publisher me
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from tacita.data.download import Downloader, OfflineError
+from tacita.data.download import Downloader
 from tacita.data.files import PublicFile, read_verified
-from tacita.data.sources import FOLDER_VARIABLE, cache_folder
+from tacita.data.lookup import lookup
 from tacita.errors import DataError
 
 FOLDER = "weights"
@@ -61,36 +59,8 @@ def resnet20_weights(
         DataError: TACITA_DATA names a folder without the file; the file is cut or altered, or holds
             something else than weights; its home sent something else.
     """
-    path = _located(download, downloader)
+    path = lookup(RESNET20, FOLDER, RESNET20_MIRRORS, download=download, downloader=downloader)
     return _state(read_verified(path, RESNET20), str(path))
-
-
-def _located(download: bool, downloader: Downloader | None) -> Path:
-    """Where the file is to be read; fetched if the cache has none that is sound."""
-    named = os.environ.get(FOLDER_VARIABLE)
-    if named:
-        path = Path(named).expanduser() / FOLDER / RESNET20.name
-        if not path.is_file():
-            raise DataError(
-                f"{FOLDER_VARIABLE} is {named!r}, and there is no {path}; put the file there, or "
-                f"unset {FOLDER_VARIABLE} to have it fetched"
-            )
-        return path
-    folder = cache_folder(FOLDER)
-    path = folder / RESNET20.name
-    try:
-        read_verified(path, RESNET20)
-    except DataError as lack:
-        try:
-            if not download:
-                raise OfflineError("downloads were declined (download=False)")
-            (downloader or Downloader(RESNET20_MIRRORS)).fetch([RESNET20], folder)
-        except OfflineError as reason:
-            raise OfflineError(
-                f"{lack}. It cannot be fetched: {reason}. Let {FOLDER_VARIABLE} name a folder with "
-                f"{FOLDER}/{RESNET20.name}"
-            ) from reason
-    return path
 
 
 def _state(content: bytes, name: str) -> dict[str, Tensor]:

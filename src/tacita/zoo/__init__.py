@@ -18,12 +18,15 @@ from tacita.errors import UsageError
 from tacita.zoo.lenet import LeNet
 from tacita.zoo.mlp import MLP
 from tacita.zoo.resnet import CifarResNet, ResNet, resnet18, resnet18_32, resnet20, resnet50
+from tacita.zoo.sentence_encoder import EncoderSize, SentenceEncoder
 
 __all__ = [
     "MLP",
     "CifarResNet",
+    "EncoderSize",
     "LeNet",
     "ResNet",
+    "SentenceEncoder",
     "input_shape",
     "names",
     "network",
