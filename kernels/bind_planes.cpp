@@ -88,6 +88,26 @@ static void lookup(size_t path, nb::handle index_object, nb::handle hot_object,
     kernels.lookup(index.words(), hot.words(), index.sliced(), chunks, order, nodes.words());
 }
 
+static void lookup_many(size_t path, nb::handle index_object, nb::handle hot_object,
+                        nb::handle chunks_object, nb::handle numbers_object,
+                        nb::handle nodes_object, nb::handle tops_object) {
+    const std::vector<int> bits = sizes(chunks_object, "chunks", MAX_CHUNK);
+    const Chunks chunks = chunks_of(bits);
+    if (chunks.planes > 63) refuse("chunks", "have more than 63 bits");
+    const Planes index(index_object, "index_planes", chunks.planes + 1);
+    const Planes hot(hot_object, "hot", chunks.entries, index.sliced());
+    const Array numbers(numbers_object, "numbers");
+    require_vector(numbers);
+    if (numbers.size() > MAX_NUMBERS) refuse("numbers", "are more than 64");
+    const Planes nodes(nodes_object, "nodes", numbers.size() * shares_of(chunks.size, true),
+                       index.sliced(), Array::write);
+    const Planes tops(tops_object, "tops", numbers.size(), index.sliced(), Array::write);
+    const Table& kernels = table(path);
+    const Unlocked unlocked(hot.size());
+    kernels.lookup_many(index.words(), hot.words(), index.sliced(), chunks, numbers.words(),
+                        static_cast<int>(numbers.size()), nodes.words(), tops.words());
+}
+
 static void xor_products(size_t path, nb::handle masks_object, nb::handle fan_object, bool order,
                          nb::handle into_object) {
     const std::vector<int> fan = sizes(fan_object, "fan", MAX_FAN);
@@ -124,6 +144,7 @@ void bind_planes(nb::module_& m) {
     m.def("unpack_bits", &unpack_bits);
     m.def("xor_one_hot", &xor_one_hot);
     m.def("lookup", &lookup);
+    m.def("lookup_many", &lookup_many);
     m.def("xor_products", &xor_products);
     m.def("fan_in", &fan_in);
     m.def("product_count", [](nb::handle fan, bool order) {

@@ -36,6 +36,8 @@ void bind_ring(nb::module_& m);
 void bind_convolution(nb::module_& m);
 void bind_planes(nb::module_& m);
 void bind_gates(nb::module_& m);
+void bind_functions(nb::module_& m);
+void bind_stairs(nb::module_& m);
 void bind_pool(nb::module_& m);
 
 }  // namespace tacita

@@ -6,5 +6,7 @@ NB_MODULE(_kernels, m) {
     tacita::bind_convolution(m);
     tacita::bind_planes(m);
     tacita::bind_gates(m);
+    tacita::bind_functions(m);
+    tacita::bind_stairs(m);
     tacita::bind_pool(m);
 }

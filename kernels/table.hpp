@@ -38,6 +38,7 @@ struct Sliced {
 // How the sizes of an AND tree's level group its nodes. `size` entries of 1 … MAX_FAN.
 constexpr int MAX_FAN = 9;
 constexpr int MAX_CHUNK = 8;
+constexpr int MAX_NUMBERS = 64;  // that are added to one x
 struct Groups {
     const int* fan;
     int size, nodes;
@@ -47,6 +48,12 @@ struct Groups {
 struct Chunks {
     const int* bits;  // the most significant chunk first
     int size, planes, entries;
+};
+
+// Public functions that are steps at the same thresholds: `rows` of them. steps is [rows, thresholds].
+struct Stairs {
+    const u64 *base, *steps;
+    size_t rows, thresholds;
 };
 
 // Words of scratch that `matmul` needs, whatever the shapes.
@@ -63,6 +70,15 @@ struct Convolution {
     bool negate;
 
     size_t pixels() const { return out[0] * out[1]; }
+};
+
+// The range of an exponential: 2^index_bits segments of 2^segment_bits numbers. `rate` is how many
+// octaves all of what a fraction is taken of has, at 58 bits after the point; `series` as in
+// src/tacita/ring/exponents.py.
+struct Exponents {
+    int segment_bits, index_bits;
+    u64 rate;
+    const u64* series;
 };
 
 struct Table {
@@ -85,6 +101,9 @@ struct Table {
     void (*one_hot)(const u64* planes, Sliced shape, Chunks chunks, u64* into);
     void (*lookup)(const u64* index, const u64* hot, Sliced shape, Chunks chunks, bool order,
                    u64* nodes);
+    // `count` public numbers added to the same x in turn; index has one plane more than the chunks.
+    void (*lookup_many)(const u64* index, const u64* hot, Sliced shape, Chunks chunks,
+                        const u64* numbers, int count, u64* nodes, u64* tops);
     void (*xor_products)(const u64* masks, Sliced shape, Groups groups, size_t products,
                          u64* into);
     void (*fan_in)(const u64* opened, const u64* masks, const u64* products, Sliced shape,
@@ -101,6 +120,20 @@ struct Table {
                        size_t n, u64* out);
     void (*bit_correction)(const u64* s, size_t n, u64* into);
     void (*bit_share)(const u64* flipped, const u64* dealt, size_t n, bool first, u64* out);
+
+    // `series` as in src/tacita/ring/angles.py; `count` frequencies, two rows of n words for each.
+    void (*wave_correction)(const u64* r, size_t n, u64 turn, const u64* series, size_t count,
+                            u64* into);
+    void (*wave_share)(const u64* opened, const u64* dealt, size_t n, u64 turn, const u64* series,
+                       const u64* waves, size_t count, u64* out);
+    void (*exponential_correction)(const u64* r, size_t n, const Exponents& e, int b, u64* into);
+    void (*exponential_share)(const u64* opened, const u64* dealt, size_t n, u64 low,
+                              const Exponents& e, const u64* mantissas, const u64* shifts,
+                              u64* out);
+    // `count` planes in each block of `width` words.
+    void (*bits_correction)(const u64* s, size_t n, size_t width, size_t count, u64* into);
+    void (*stairs_share)(const u64* flipped, const u64* dealt, size_t n, size_t width,
+                         Stairs stairs, bool first, u64* out);
 };
 
 // What to do with the keystream.

@@ -2,10 +2,14 @@
 // TACITA_PATH, its name, is set by the build.
 #include "ands.hpp"
 #include "convolve.hpp"
+#include "exponentials.hpp"
 #include "gates.hpp"
 #include "matmul.hpp"
 #include "planes.hpp"
+#include "stairs.hpp"
 #include "tables.hpp"
+#include "thresholds.hpp"
+#include "waves.hpp"
 
 #define TACITA_QUOTE(x) #x
 #define TACITA_NAME(x) TACITA_QUOTE(x)
@@ -25,6 +29,7 @@ const Table table = {
     unpack_bits,
     one_hot,
     lookup,
+    lookup_many,
     xor_products,
     fan_in,
     truncation_correction,
@@ -35,6 +40,12 @@ const Table table = {
     gate_share,
     bit_correction,
     bit_share,
+    wave_correction,
+    wave_share,
+    exponential_correction,
+    exponential_share,
+    bits_correction,
+    stairs_share,
 };
 
 }  // namespace tacita::TACITA_PATH

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from math import ceil, exp
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from tacita.protocols import (
     Constant,
     Convolution,
     Expand,
+    Exponential,
     Extremum,
     Forget,
     Gather,
@@ -33,20 +35,26 @@ from tacita.protocols import (
     Product,
     PublicConvolution,
     PublicProduct,
+    Ramps,
     ReLU,
     Reshape,
     Reveal,
     Slice,
+    Staircase,
     Sum,
     Take,
     Truncate,
+    Waves,
     WithinBound,
     Zero,
+    exponential,
     sign,
     tables,
+    waves,
 )
 from tacita.protocols.extremum import tournament
 from tacita.protocols.relu import relu_width
+from tacita.protocols.staircase import staircase_width
 
 Ring = np.ndarray  # of uint64
 Ids = list[int]
@@ -59,7 +67,7 @@ class Case:
 
     build(reads, writes): the instruction; reads are the private inputs, then the public ones.
     shapes: of the outputs. masked: whether the private inputs have to be masked.
-    units: how much larger than in the clear an output may be.
+    units: how much larger than in the clear an output may be. either: how far off either way.
     view: the output is a view of the first input. fails: the outputs are refused.
     squared: what is compared is the outputs' squares, so that their masks are seen to be right.
     act: issues the instruction where that is not `builder.emit`; gives the outputs.
@@ -73,6 +81,7 @@ class Case:
     public: tuple[Ring, ...] = ()
     masked: bool = False
     units: int = 0
+    either: int = 0
     view: bool = False
     fails: bool = False
     squared: bool = False
@@ -312,6 +321,69 @@ def truncations() -> list[Case]:
     ]
 
 
+def wave_sums() -> list[Case]:
+    def case(name: str, shape: tuple[int, ...], turn: int, pairs: waves.Pairs) -> Case:
+        # In the clear, and of the parties, the sum is off by no more than the error.
+        either = ceil(2 * waves.error(pairs) * 2**waves.WAVE_BITS)
+        return Case(
+            Waves,
+            name,
+            lambda reads, writes: Waves(*writes, *reads, turn, tuple(pairs), shape),
+            (shape,),
+            (spread(shape, LEAST, MOST),),
+            masked=True,
+            either=either,
+        )
+
+    most = waves.LARGEST_WAVE
+    seven = tuple(((-1) ** j * (1 << (20 - j)), 77_777 * j) for j in range(7))
+    return [
+        case("scalar", (), 1 << 40, seven),
+        case("empty", (0, 3), 1 << 40, seven),
+        case("one", (1,), 1, ((1, 0),)),
+        case("shape", (2, 3, 5), 3 << 50, seven),
+        case("seven", (513,), (1 << 64) - 1, seven),
+        case("nothing", (65,), 1 << 33, ((0, 0),)),
+        case("largest", (65,), 12345678901234567, ((most, -most), (-most, most))),
+        case("most", (70,), 1 << 44, ((3 << 10, -5),) * waves.MOST_WAVES),
+        case("in-pieces", (20_000,), 1 << 42, seven),
+    ]
+
+
+def exponentials() -> list[Case]:
+    def case(name: str, shape: tuple[int, ...], low: int, high: int, scale: int, bits: int) -> Case:
+        plan = exponential.plan(low, high, scale, bits)
+        fields = plan.low, scale, plan.segment_bits, plan.index_bits, plan.a, plan.b, shape
+        absolute, relative = exponential.error(plan.segment_bits, scale, plan.a, plan.b)
+        off = (absolute + relative * exp(high / scale)) * plan.unit
+        return Case(
+            Exponential,
+            name,
+            lambda reads, writes: Exponential(*writes, *reads, *fields),
+            (shape,),
+            (spread(shape, low, high),),
+            masked=True,
+            either=ceil(2 * off),  # once in the clear, once of the parties
+        )
+
+    one = 1 << 16
+    return [
+        case("scalar", (), -12 * one, 0, one, 16),
+        case("empty", (0, 3), -12 * one, 0, one, 16),
+        case("one", (1,), -12 * one, 0, one, 16),
+        case("shape", (2, 3, 5), -12 * one, 0, one, 16),
+        case("below", (513,), -12 * one, 0, one, 16),
+        case("around", (513,), -9 * one, 9 * one, one, 12),
+        case("above", (513,), 0, 16 * one, one, 10),
+        case("one-number", (7,), 5 * one, 5 * one, one, 20),
+        case("decimal", (65,), -12_000, 3_000, 1000, 14),
+        case("unscaled", (65,), -9, 9, 1, 12),
+        case("large-scale", (65,), -12 << 40, 3 << 40, 1 << 40, 14),
+        case("finest", (65,), -one, one, one, 26),
+        case("in-pieces", (150_000,), -12 * one, 0, one, 16),
+    ]
+
+
 def plan_cases(bits: int, n: int, *, order: bool) -> list[tuple[str, tables.Plan]]:
     """Plans that the planner makes, and both of its ways whatever it would choose."""
     plans = [("planned", tables.plan(bits, n, order=order)), ("two-level", tables.two_level(bits))]
@@ -353,6 +425,93 @@ def comparisons() -> list[Case]:
         case("around-zero", (7,), sign.width(64, 7), ring([-3, -2, -1, 0, 1, 2, 3])),
         case("all-negative", (65,), sign.width(62, 65), ring(-np.arange(1, 66))),
         case("many", (20_000,), sign.width(33, 20_000)),
+    ]
+
+
+def staircases() -> list[Case]:
+    def case(
+        name: str,
+        shape: tuple[int, ...],
+        thresholds: tuple[int, ...],
+        least: int,
+        most: int,
+        *,
+        columns: int = 2,
+        width: sign.Width | None = None,
+    ) -> Case:
+        n = int(np.prod(shape))
+        width = width or staircase_width(least, most, thresholds, n)
+        values = spread(shape, least, most).view(np.int64)
+        near = [t + d for t in thresholds for d in (-1, 0, 1) if least <= t + d <= most]
+        values.reshape(-1)[: len(near)] = near[: values.size]
+        # What is left out of the comparison has to be zero for the bit to be exact.
+        values = ring(values >> width.drop << width.drop)
+        count = len(thresholds)
+        numbers = spread((columns, count + 1), LEAST, MOST, seed=count).view(np.int64).tolist()
+        base, steps = tuple(row[0] for row in numbers), tuple(tuple(row[1:]) for row in numbers)
+        return Case(
+            Staircase,
+            name,
+            lambda reads, writes: Staircase(*writes, *reads, thresholds, base, steps, shape, width),
+            ((columns, *shape),),
+            (values,),
+            masked=True,
+        )
+
+    octaves = tuple(4**i for i in range(4, 16))
+    most = (1 << 32) - 1
+    custom = tables.Plan(chunks=(1, 2, 3, 1), levels=((3, 1), (1, 1), (2,)))
+    return [
+        case("scalar", (), (0,), -5, 5),
+        case("empty", (0, 3), octaves, 0, most),
+        case("one", (1,), octaves, 0, most),
+        case("shape", (2, 3, 5), octaves, 0, most),
+        case("octaves", (513,), octaves, 0, most, columns=3),
+        case("octaves-dropped", (513,), octaves, 0, most,
+             width=staircase_width(0, most, octaves, 513, drop=6)),
+        case("one-level", (70,), octaves, 0, most, width=sign.Width(33, 0, tables.one_level(32))),
+        case("two-level", (70,), octaves, 0, most, width=sign.Width(33, 0, tables.two_level(32))),
+        case("negative", (70,), (-1000, -999, -7, 3), -2000, 1000),
+        case("neighbours", (65,), (-1, 0, 1, 2), -4, 4),
+        case("one-column", (65,), (-1, 0, 1, 2), -4, 4, columns=1),
+        case("many-columns", (65,), (-1, 0, 1, 2), -4, 4, columns=9),
+        case("three-levels", (70,), (-3, 5, 17), -60, 60, width=sign.Width(8, 0, custom)),
+        case("whole-ring", (70,), (-5, 0, 1 << 40), LEAST // 2, MOST // 2,
+             width=sign.width(64, 70)),
+        case("outside", (70,), (-(1 << 20), 1 << 20), -5, 5),
+        case("most", (65,), tuple(range(-32, 32)), -40, 40),
+        case("many", (20_000,), octaves, 0, most, columns=1),
+    ]  # fmt: skip
+
+
+def ramps() -> list[Case]:
+    def case(
+        name: str, shape: tuple[int, ...], thresholds: tuple[int, ...], least: int, most: int
+    ) -> Case:
+        n = int(np.prod(shape))
+        values = spread(shape, least, most).view(np.int64)
+        near = [t + d for t in thresholds for d in (-1, 0, 1) if least <= t + d <= most]
+        values.reshape(-1)[: len(near)] = near[: values.size]
+        width = staircase_width(least, most, thresholds, n)
+        return Case(
+            Ramps,
+            name,
+            lambda reads, writes: Ramps(*writes, *reads, thresholds, shape, width),
+            ((len(thresholds), *shape),),
+            (ring(values),),
+            masked=True,
+        )
+
+    wide = 1 << 62
+    return [
+        case("scalar", (), (0,), -5, 5),
+        case("empty", (0, 3), (-1, 1), -5, 5),
+        case("one", (1,), (-1, 1), -5, 5),
+        case("shape", (2, 3, 5), (-(8 << 16), 8 << 16), -(1 << 31), (1 << 31) - 1),
+        case("many", (20_000,), (-(8 << 16), 8 << 16), -(1 << 31), (1 << 31) - 1),
+        case("whole-ring", (70,), (-(8 << 16), 0, 8 << 16), -wide, wide - 1),
+        case("neighbours", (65,), (-1, 0, 1, 2), -4, 4),
+        case("outside", (70,), (-(1 << 20), 1 << 20), -5, 5),
     ]
 
 
@@ -423,6 +582,20 @@ def relus() -> list[Case]:
     settled = np.where((wide < 0) & (wide > -(1 << 12)), -(1 << 12), wide).view(np.uint64)
     coarse = relu_width(1 << 30, 513, 1 << 12)
     return [
+        *(
+            Case(
+                ReLU,
+                f"bit-by-{divisor}",
+                lambda reads, writes, divisor=divisor: ReLU(
+                    writes[0], *reads, divisor, (513,), relu_width(1 << 30, 513, divisor), writes[1]
+                ),
+                ((513,), (513,)),
+                # Multiples of the divisor, which truncation takes down exactly.
+                (np.multiply(spread((513,), -1024, 1024), np.uint64(divisor)),),
+                masked=True,
+            )
+            for divisor in (1, 1000, 4096)
+        ),
         Case(
             ReLU,
             "coarse",
@@ -741,8 +914,12 @@ CASES: tuple[Case, ...] = (
     *products(),
     *convolutions(),
     *truncations(),
+    *wave_sums(),
+    *exponentials(),
     *comparisons(),
     *zeros(),
+    *staircases(),
+    *ramps(),
     *relus(),
     *extrema(),
     *bounds(),

@@ -6,6 +6,7 @@ that leak on purpose are caught.
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from enumeration import (
@@ -24,14 +25,18 @@ from tacita.program.instruction import Instruction
 from tacita.program.readings import Masked, Opening, subtract_from
 from tacita.protocols import (
     Convolution,
+    Exponential,
     Extremum,
     MaskWires,
     NonNegative,
     Pad,
     Permute,
     Product,
+    Ramps,
     ReLU,
+    Staircase,
     Truncate,
+    Waves,
     WithinBound,
     Zero,
     check,
@@ -194,6 +199,43 @@ def test_truncation(divisor):
     check_everything(scene)
 
 
+# ---- functions without a round -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("grain", "turn"), [(low(3), 3 << 61), (top(3), 1), (top(3), 12345)])
+def test_waves(grain, turn):
+    # Cosines and sines are spread over the whole ring, whatever r is.
+    scene = Scene(
+        grain,
+        one_wire,
+        lambda n: masked(n, Waves(1, 0, turn, ((1 << 20, 3),), (n,))),
+        deals=[low(2)],
+    )
+    check_everything(scene)
+
+
+@pytest.mark.parametrize("low_end", [0, -3])
+def test_exponential(low_end):
+    # Two segments of four numbers: all that there is mod 8.
+    scene = Scene(
+        low(3),
+        one_wire,
+        lambda n: masked(n, Exponential(1, 0, low_end, 2, 2, 1, 10, 10, (n,))),
+        deals=[low(2)],
+    )
+    check_everything(scene)
+
+
+def test_openings_of_an_exponential_of_four_segments():
+    scene = Scene(
+        low(3),
+        one_wire,
+        lambda n: masked(n, Exponential(1, 0, -1, 2, 1, 2, 10, 10, (n,))),
+        deals=[low(1)],
+    )
+    check_openings(scene)
+
+
 # ---- comparisons -------------------------------------------------------------------------------
 
 
@@ -223,6 +265,96 @@ def test_comparison(bits, plan, shares):
 )
 def test_openings_of_a_comparison(bits, plan):
     check_openings(comparison(bits, plan))
+
+
+def staircase(bits, thresholds, plan, columns):
+    """Functions of two steps and more, of values that are embedded in the top bits."""
+    unit, half = 64 - bits, 1 << (bits - 1)
+    base = tuple(range(3, 3 + columns))
+    steps = tuple(tuple(5 + m - 2 * j for j in range(len(thresholds))) for m in range(columns))
+
+    def result(secret):
+        x = signed(secret[0], bits)
+        if not all(-half <= x - t < half for t in thresholds):
+            return None  # a difference outside the width
+        return [
+            first + sum(step for t, step in zip(thresholds, row, strict=True) if x >= t)
+            for first, row in zip(base, steps, strict=True)
+        ]
+
+    def program(n):
+        placed = tuple(t << unit for t in thresholds)
+        return masked(n, Staircase(1, 0, placed, base, steps, (n,), width(bits, plan)))
+
+    return Scene(top(bits), one_wire, program, outputs=(1,), result=result)
+
+
+@pytest.mark.parametrize(
+    ("bits", "thresholds", "plan", "columns"),
+    [
+        (2, (0, 1), Plan((1,), ()), 2),
+        (3, (-1, 2), ONE_CHUNK, 1),
+        (2, (-1, 0, 1), Plan((1,), ()), 1),
+    ],
+    ids=["narrowest", "one-chunk", "three-steps"],
+)
+def test_staircase(bits, thresholds, plan, columns):
+    check_everything(staircase(bits, thresholds, plan, columns))
+
+
+@pytest.mark.parametrize(
+    ("bits", "thresholds", "plan"),
+    [
+        (3, (0, 1), TWO_CHUNKS),
+        (4, (-3,), TWO_LEVELS),
+        (3, (-1, 0, 2), TWO_CHUNKS),
+    ],
+    ids=["two-chunks", "two-levels", "three-steps"],
+)
+def test_openings_of_a_staircase(bits, thresholds, plan):
+    check_openings(staircase(bits, thresholds, plan, 2), 2)
+
+
+def test_openings_of_a_staircase_that_drops_bits():
+    # Of three bits the lowest is left out: what is opened is uniform, whatever the bit says.
+    scene = staircase(3, (-2, 0), ONE_CHUNK, 1)
+    dropped = sign.Width(64, 62, Plan((1,), ()))
+
+    def program(n):
+        (mask, stairs) = scene.program(n)
+        return [mask, msgspec.structs.replace(stairs, width=dropped)]
+
+    check_openings(replace(scene, program=program, result=lambda _: None))
+
+
+def ramps(bits, thresholds, plan):
+    """ReLUs of a value, embedded in the top bits, less each threshold."""
+    unit, half = 64 - bits, 1 << (bits - 1)
+
+    def result(secret):
+        x = signed(secret[0], bits)
+        if not all(-half <= x - t < half for t in thresholds):
+            return None  # a difference outside the width
+        return [max(x - t, 0) << unit for t in thresholds]
+
+    def program(n):
+        placed = tuple(t << unit for t in thresholds)
+        return masked(n, Ramps(1, 0, placed, (n,), width(bits, plan)))
+
+    return Scene(top(bits), one_wire, program, outputs=(1,), result=result)
+
+
+@pytest.mark.parametrize(
+    ("bits", "thresholds", "plan"),
+    [(2, (0, 1), Plan((1,), ())), (3, (-1, 2), ONE_CHUNK)],
+    ids=["narrowest", "one-chunk"],
+)
+def test_ramps(bits, thresholds, plan):
+    check_everything(ramps(bits, thresholds, plan))
+
+
+def test_openings_of_ramps():
+    check_openings(ramps(3, (0, 1), TWO_CHUNKS), 2)
 
 
 def equality(bits, plan):

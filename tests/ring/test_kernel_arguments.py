@@ -97,6 +97,23 @@ CASES = {
         z(3), z(1, 2, 1), z(5, 3), 2, 0, True
     ),
     "x_share: expected shape [3]": lambda: kernels.gate_share(z(3), z(4), z(1, 1, 1), z(2, 3)),
+    # waves and exponentials
+    "turn: must lie": lambda: kernels.wave_correction(z(3), 2**64, z(2, 3)),
+    "into: must have two rows": lambda: kernels.wave_correction(z(3), 1, z(3, 3)),
+    "into: expected shape [any, 3]": lambda: kernels.wave_correction(z(3), 1, z(2, 4)),
+    "into: shares memory with r": lambda: (lambda x: kernels.wave_correction(x[0], 1, x))(z(2, 3)),
+    "dealt: expected shape [4, 3]": lambda: kernels.wave_share(z(3), z(2, 3), 1, ((1, 1),) * 2),
+    "waves: must lie within": lambda: kernels.wave_share(z(3), z(2, 3), 1, ((1, 2**30 + 1),)),
+    "scale: must lie": lambda: kernels.exponential_correction(z(3), 0, 10, 9, z(2, 3)),
+    "scale: the range": lambda: kernels.exponential_share(z(3), z(2, 3), 0, 9, 10, 9),
+    "segment_bits: must lie": lambda: kernels.exponential_correction(z(3), 2**60, 62, 9, z(4, 3)),
+    "b: must lie": lambda: kernels.exponential_correction(z(3), 2**16, 10, 61, z(2, 3)),
+    "into: must have 2, 4": lambda: kernels.exponential_correction(z(3), 2**16, 10, 9, z(3, 3)),
+    "dealt: must have 2, 4": lambda: kernels.exponential_share(z(3), z(3, 3), 0, 2**16, 10, 9),
+    "dealt: expected shape [any, 3]": lambda: kernels.exponential_share(
+        z(3), z(2, 4), 0, 2**16, 10, 9
+    ),
+    "low: must lie within": lambda: kernels.exponential_share(z(3), z(2, 3), 2**63, 2**16, 10, 9),
     "path: 'sse9'": lambda: kernels.bit_share(z(1, 1, 1), z(3), True, path="sse9"),
 }
 

@@ -5,13 +5,17 @@ from tacita.protocols.check import WithinBound
 from tacita.protocols.compare import NonNegative
 from tacita.protocols.convolution import Convolution, PublicConvolution
 from tacita.protocols.equal import Zero
+from tacita.protocols.exponential import Exponential
 from tacita.protocols.extremum import Extremum
 from tacita.protocols.linear import Combine, Concatenate, PublicProduct, Sum
 from tacita.protocols.mask import MaskWires
 from tacita.protocols.product import Product
+from tacita.protocols.ramps import Ramps
 from tacita.protocols.relu import ReLU
+from tacita.protocols.staircase import Staircase
 from tacita.protocols.truncate import Truncate
 from tacita.protocols.views import Expand, Gather, Pad, Permute, Reshape, Slice, Take
+from tacita.protocols.waves import Waves
 
 # What a role decodes: an instruction that is not listed here is refused.
 AnyInstruction = (
@@ -20,6 +24,7 @@ AnyInstruction = (
     | Constant
     | Convolution
     | Expand
+    | Exponential
     | Extremum
     | Forget
     | Gather
@@ -31,13 +36,16 @@ AnyInstruction = (
     | Product
     | PublicConvolution
     | PublicProduct
+    | Ramps
     | ReLU
     | Reshape
     | Reveal
     | Slice
+    | Staircase
     | Sum
     | Take
     | Truncate
+    | Waves
     | WithinBound
     | Zero
 )
@@ -49,6 +57,7 @@ __all__ = [
     "Constant",
     "Convolution",
     "Expand",
+    "Exponential",
     "Extremum",
     "Forget",
     "Gather",
@@ -60,13 +69,16 @@ __all__ = [
     "Product",
     "PublicConvolution",
     "PublicProduct",
+    "Ramps",
     "ReLU",
     "Reshape",
     "Reveal",
     "Slice",
+    "Staircase",
     "Sum",
     "Take",
     "Truncate",
+    "Waves",
     "WithinBound",
     "Zero",
 ]

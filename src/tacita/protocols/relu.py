@@ -7,6 +7,8 @@ Computes: without truncation, b·x from b̂ = b ⊕ s and x̂ = x + r:
         b·x = b̂·x + (1 - 2b̂)·s·x  and  s·x = s·x̂ - s·r,  dealt: s, s·r.
     With truncation by d, the same for t = P - T - m·D of truncate.py, where P and m = 1 - msb(x̂)
     are public: s·t = s·P - s·T - m·s·D, dealt: T, D, s, s·T, s·D.
+    `bit`: b itself beside the result, b̂ + (1 - 2b̂)·s; it costs nothing, since s is dealt anyway.
+    That is the derivative, which training asks for; at 0 it is 1.
 Error: as truncation. For d = 2^f the f low bits are left out of the comparison, so b is the sign of
     the very t that it multiplies; for other d, b is the sign of x. Never negative either way.
     Without truncation, a width that drops f bits makes the sign coarse: the result is x or 0, and
@@ -34,15 +36,22 @@ from tacita.ring.planes import Layout
 
 
 class ReLU(Unary, frozen=True, tag=True):
-    """out = max(x, 0) / divisor; x is masked."""
+    """out = max(x, 0) / divisor, and bit = [x >= 0] where a wire for it is named; x is masked."""
 
     divisor: int
     shape: tuple[int, ...]
     width: sign.Width
+    bit: int | None = None
+
+    @property
+    def writes(self) -> tuple[int, ...]:
+        return (self.out,) if self.bit is None else (self.out, self.bit)
 
     def plain(self, machine: PlainMachine) -> None:
-        value = floor_divide(machine.value(self.x), self.divisor)
-        machine.write(self.out, np.maximum(value.view(np.int64), 0).view(np.uint64))
+        value = floor_divide(machine.value(self.x), self.divisor).view(np.int64)
+        machine.write(self.out, np.maximum(value, 0).view(np.uint64))
+        if self.bit is not None:
+            machine.write(self.bit, (value >= 0).astype(np.uint64))
 
     def deal(self, dealer: Dealing) -> None:
         r = flat(dealer.mask_of(self.x))
@@ -57,18 +66,25 @@ class ReLU(Unary, frozen=True, tag=True):
         flipped = yield from sign.evaluate(party, opened, self.width)
         if self.divisor == 1:
             x = flat(party.share(self.x))
-            share = kernels.gate_share(opened, x, flipped, party.dealt((2, opened.size)))
+            dealt = party.dealt((2, opened.size))
+            bit_mask = dealt[0]
+            share = kernels.gate_share(opened, x, flipped, dealt)
         else:
             lift = lift_of(self.width.bits, self.divisor)
+            dealt = party.dealt((5, opened.size))
+            bit_mask = dealt[2]
             share = kernels.relu_share(
                 raised(opened, lift),
                 flipped,
-                party.dealt((5, opened.size)),
+                dealt,
                 self.divisor,
                 lift // self.divisor,
                 party.first,
             )
         party.write(self.out, share.reshape(self.shape))
+        if self.bit is not None:
+            bit = kernels.bit_share(flipped, bit_mask, party.first)
+            party.write(self.bit, bit.reshape(self.shape))
 
     def cost(self) -> Cost:
         n = prod(self.shape)

@@ -16,16 +16,19 @@ Source: the comparison with a masked opening goes back to Damgård, Fitzi, Kiltz
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 import msgspec
 import numpy as np
 
 from tacita.program.cost import Cost
 from tacita.program.readings import Array, Dealing, Evaluating, Round
+from tacita.program.wire import RING_BITS
 from tacita.protocols import tables
 from tacita.ring import kernels
 from tacita.ring.planes import Layout
+
+RING = 1 << RING_BITS
 
 
 class Width(msgspec.Struct, frozen=True):
@@ -39,8 +42,10 @@ class Width(msgspec.Struct, frozen=True):
         if self.plan.bits != self.bits - 1 - self.drop:
             raise ValueError(f"a plan for {self.plan.bits} bits cannot serve {self}")
 
-    def cost(self, layout: Layout) -> Cost:
-        return self.plan.cost(layout, order=True) + Cost(rounds=1, opened_bytes=layout.bytes(1))
+    def cost(self, layout: Layout, thresholds: int = 1) -> Cost:
+        return self.plan.cost(layout, order=True, trees=thresholds) + Cost(
+            rounds=1, opened_bytes=layout.bytes(thresholds)
+        )
 
 
 def width(bits: int, n: int, *, drop: int = 0) -> Width:
@@ -77,6 +82,35 @@ def evaluate(
     mask = party.mask_bits(Layout(opened.size), 1)
     (flipped,) = yield [mask.hide(bit)]
     return flipped
+
+
+def deal_many(dealer: Dealing, r: Array, width: Width, count: int) -> Array:
+    """Deals for `evaluate_many` with so many thresholds; returns their planes of s."""
+    layout, low, top = cut(r, width)
+    tables.deal(dealer, layout, low, width.plan, order=True, trees=count)
+    return np.bitwise_xor(dealer.mask_bits(layout, count), top)
+
+
+def evaluate_many(
+    party: Evaluating, opened: Array, thresholds: Sequence[int], width: Width
+) -> Generator[Round, list[Array], Array]:
+    """b̂_j = [x >= t_j] ⊕ s_j, public: one plane a threshold, all in the rounds of one."""
+    layout, plan, trees = Layout(opened.size), width.plan, len(thresholds)
+    hot = party.dealt_bits(layout, plan.entries)
+    planes = kernels.to_planes(opened, width.drop, plan.bits + 1, layout.width)
+    nodes, tops = kernels.lookup_many(planes, hot, plan.chunks, offsets(thresholds, width))
+    for fan in plan.levels:
+        nodes = yield from tables.evaluate_level(party, layout, nodes, fan, order=True, trees=trees)
+    bits = np.bitwise_xor(nodes, tops) if party.first else nodes
+    (flipped,) = yield [party.mask_bits(layout, trees).hide(bits)]
+    return flipped
+
+
+def offsets(thresholds: Sequence[int], width: Width) -> Array:
+    """What to add to x̂ so that it opens x - t + 2^(k-1), for each threshold t, both cut by the
+    width's `drop` bits, of which the thresholds have none."""
+    lift = 1 << (width.bits - 1)
+    return np.array([(lift - t) % RING >> width.drop for t in thresholds], np.uint64)
 
 
 def deal_shared(dealer: Dealing, r: Array, width: Width) -> None:

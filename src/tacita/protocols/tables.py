@@ -37,6 +37,10 @@ from tacita.ring.planes import Layout
 WIDEST_CHUNK = 8  # bits: tables of 256 entries
 WIDEST_FAN = 8  # nodes: 2^8 products
 DEALT_FOR_A_ROUND = 48 << 10  # bytes: below this, fewer rounds are worth wider tables
+# Measured: how many dealt bytes take as long as an opened one, and how many looks at a table entry
+# that is there already take as long as dealing one.
+OPENED_TO_DEALT = 3
+LOOKS_TO_DEALT = 8
 
 
 class Plan(msgspec.Struct, frozen=True, dict=True):
@@ -56,13 +60,15 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
     def entries(self) -> int:
         return sum(1 << chunk for chunk in self.chunks)
 
-    def cost(self, layout: Layout, order: bool) -> Cost:
+    def cost(self, layout: Layout, order: bool, trees: int = 1) -> Cost:
+        """trees: so many values compared with one r, whose one-hot tables are dealt once."""
         cost = Cost(dealt_bytes=layout.bytes(self.entries))
         for fan in self.levels:
+            entering, count = level_planes(fan, order)
             cost += Cost(
                 rounds=1,
-                opened_bytes=layout.bytes(inputs(fan, order)),
-                dealt_bytes=layout.bytes(kernels.product_count(fan, order=order)),
+                opened_bytes=layout.bytes(trees * entering),
+                dealt_bytes=layout.bytes(trees * count),
             )
         return cost
 
@@ -108,30 +114,98 @@ def two_level(bits: int) -> Plan:
     return Plan(chunks=chunks, levels=(groups, (len(groups),)))
 
 
+@lru_cache(maxsize=1024)
+def shared_plan(bits: int, n: int, trees: int) -> Plan:
+    """The plan for `trees` ordered comparisons with one r, by the least `price`.
+
+    The tables are dealt once, so that more trees are worth larger tables of fewer chunks.
+    """
+    layout = Layout(n)
+    few, many = -(-bits // WIDEST_CHUNK), min(bits, max(2, -(-bits // 3)))
+    return min(
+        (
+            Plan(evenly(bits, count), levels)
+            for count in range(few, many + 1)
+            for levels in joinings(count)
+        ),
+        key=lambda plan: shared_price(plan, layout, trees),
+    )
+
+
+def joinings(nodes: int) -> list[tuple[tuple[int, ...], ...]]:
+    """The ways to join so many nodes in at most two levels of groups that are about equal."""
+    if nodes == 1:
+        return [()]
+    flat: list[tuple[tuple[int, ...], ...]] = [((nodes,),)] if nodes <= WIDEST_FAN else []
+    groups = (evenly(nodes, count) for count in range(2, min(nodes - 1, WIDEST_FAN) + 1))
+    return flat + [(fan, (len(fan),)) for fan in groups if fan[0] <= WIDEST_FAN]
+
+
+def shared_price(plan: Plan, layout: Layout, trees: int) -> float:
+    """Bytes, where one that is opened counts for what is drawn for it, sent and received, a look
+    at a table for a part of what it takes to deal it, and a round as elsewhere."""
+    cost = plan.cost(layout, True, trees)
+    looked_up = trees * layout.bytes(plan.entries)
+    return (
+        cost.dealt_bytes
+        + OPENED_TO_DEALT * cost.opened_bytes
+        + looked_up / LOOKS_TO_DEALT
+        + cost.rounds * DEALT_FOR_A_ROUND
+    )
+
+
 def evenly(total: int, parts: int) -> tuple[int, ...]:
     """`total` as `parts` summands that differ by at most one, the larger ones first."""
     quotient, rest = divmod(total, parts)
     return (quotient + 1,) * rest + (quotient,) * (parts - rest)
 
 
-def deal(dealer: Dealing, layout: Layout, mask_planes: Array, plan: Plan, *, order: bool) -> None:
-    """Deals what `evaluate` needs; mask_planes: the compared bits of r, [blocks, bits, width]."""
+def deal(
+    dealer: Dealing,
+    layout: Layout,
+    mask_planes: Array,
+    plan: Plan,
+    *,
+    order: bool,
+    trees: int = 1,
+) -> None:
+    """Deals what `evaluate` needs; mask_planes: the compared bits of r, [blocks, bits, width].
+
+    trees: how many values are compared with r. The tables are dealt once, for all of them.
+    """
     dealer.deal_bits(
         layout,
         plan.entries,
         lambda into: kernels.xor_one_hot(mask_planes, plan.chunks, into),
     )
     for fan in plan.levels:
-        deal_level(dealer, layout, fan, order=order)
+        deal_level(dealer, layout, fan, order=order, trees=trees)
 
 
-def deal_level(dealer: Dealing, layout: Layout, fan: tuple[int, ...], *, order: bool) -> None:
-    masks = dealer.mask_bits(layout, inputs(fan, order))
+def deal_level(
+    dealer: Dealing, layout: Layout, fan: tuple[int, ...], *, order: bool, trees: int = 1
+) -> None:
+    """trees: so many of them, of one form, on masks and products of their own."""
+    entering, count = level_planes(fan, order)
+    masks = apart(dealer.mask_bits(layout, trees * entering), trees)
     dealer.deal_bits(
         layout,
-        kernels.product_count(fan, order=order),
-        lambda into: kernels.xor_products(masks, fan, order=order, into=into),
+        trees * count,
+        lambda into: kernels.xor_products(masks, fan, order=order, into=apart(into, trees)),
     )
+
+
+def apart(planes: Array, trees: int) -> Array:
+    """Planes of several trees, [blocks, trees·p, width], as a view in which each tree has blocks of
+    its own, [blocks·trees, p, width]: what a kernel does to one tree, it so does to all."""
+    blocks, count, width = planes.shape
+    return planes.reshape(blocks * trees, count // trees, width)
+
+
+def together(planes: Array, trees: int) -> Array:
+    """The other way round."""
+    blocks, count, width = planes.shape
+    return planes.reshape(blocks // trees, trees * count, width)
 
 
 def evaluate(
@@ -146,11 +220,25 @@ def evaluate(
 
 
 def evaluate_level(
-    party: Evaluating, layout: Layout, nodes: Array, fan: tuple[int, ...], *, order: bool
+    party: Evaluating,
+    layout: Layout,
+    nodes: Array,
+    fan: tuple[int, ...],
+    *,
+    order: bool,
+    trees: int = 1,
 ) -> Generator[Round, list[Array], Array]:
-    """One level of the tree: a share of each group's result."""
+    """One level of the tree: a share of each group's result; of several trees, tree by tree."""
     entering, count = level_planes(fan, order)
-    mask = party.mask_bits(layout, entering)
-    products = party.dealt_bits(layout, count)
+    mask = party.mask_bits(layout, trees * entering)
+    products = party.dealt_bits(layout, trees * count)
     (opened,) = yield [mask.hide(nodes)]
-    return kernels.fan_in(opened, mask.share, products, fan, order=order, first=party.first)
+    joined = kernels.fan_in(
+        apart(opened, trees),
+        apart(mask.share, trees),
+        apart(products, trees),
+        fan,
+        order=order,
+        first=party.first,
+    )
+    return together(joined, trees)

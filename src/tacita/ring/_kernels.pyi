@@ -35,6 +35,15 @@ def xor_one_hot(path: int, planes: U64, chunks: Sequence[int], into: U64) -> Non
 def lookup(
     path: int, index_planes: U64, hot: U64, chunks: Sequence[int], order: bool, nodes: U64
 ) -> None: ...
+def lookup_many(
+    path: int,
+    index_planes: U64,
+    hot: U64,
+    chunks: Sequence[int],
+    numbers: U64,
+    nodes: U64,
+    tops: U64,
+) -> None: ...
 def xor_products(path: int, masks: U64, fan: Sequence[int], order: bool, into: U64) -> None: ...
 def fan_in(
     path: int,
@@ -68,3 +77,26 @@ def gate_share(
 ) -> None: ...
 def bit_correction(path: int, s_planes: U64, into: U64) -> None: ...
 def bit_share(path: int, flipped_planes: U64, dealt: U64, first: bool, out: U64) -> None: ...
+def bits_correction(path: int, s_planes: U64, into: U64) -> None: ...
+def stairs_share(
+    path: int, flipped_planes: U64, dealt: U64, base: U64, steps: U64, first: bool, out: U64
+) -> None: ...
+def wave_correction(path: int, r: U64, turn: int, series: U64, into: U64) -> None: ...
+def wave_share(
+    path: int, opened: U64, dealt: U64, turn: int, series: U64, waves: U64, out: U64
+) -> None: ...
+def exponential_correction(
+    path: int, r: U64, segment_bits: int, rate: int, series: U64, b: int, into: U64
+) -> None: ...
+def exponential_share(
+    path: int,
+    opened: U64,
+    dealt: U64,
+    low: int,
+    segment_bits: int,
+    rate: int,
+    series: U64,
+    mantissas: U64,
+    shifts: U64,
+    out: U64,
+) -> None: ...

@@ -25,7 +25,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
-from tacita.ring import _kernels
+from tacita.ring import _kernels, angles, exponents
 
 U64 = NDArray[np.uint64]
 U8 = NDArray[np.uint8]
@@ -33,6 +33,7 @@ U8 = NDArray[np.uint8]
 WIDTHS = (1, 2, 4, 8)
 MAX_CHUNK = 8  # bits of a one-hot chunk
 MAX_FAN = 9  # inputs of an AND
+MOST_WAVE = 1 << 30  # of a wave's coefficients, in size
 
 _OPENSSL = "cryptography"
 _PATHS: tuple[str, ...] = tuple(_kernels.paths())
@@ -283,6 +284,29 @@ def lookup(
     return nodes
 
 
+def lookup_many(
+    index_planes: U64,
+    hot: U64,
+    chunks: Sequence[int],
+    numbers: U64,
+    *,
+    path: str | None = None,
+) -> tuple[U64, U64]:
+    """`lookup` with order, of x + number for each of T public numbers, in the same one-hots.
+
+    index_planes, [blocks, Σc + 1, W], are x's bits and one above them, Σc ≤ 63; numbers is [T],
+    T ≤ 64, of which the Σc + 1 low bits count. Two arrays: [blocks, T·(2m − 1), W], number after
+    number what `lookup` gives of the Σc low bits of the sum; and [blocks, T, W], its bit above.
+    """
+    _planes_like(hot, "hot", 0)
+    blocks, _, width = hot.shape
+    count = _length(numbers, "numbers")
+    nodes = np.empty((blocks, count * max(0, 2 * len(chunks) - 1), width), dtype=np.uint64)
+    tops = np.empty((blocks, count, width), dtype=np.uint64)
+    _kernels.lookup_many(_number(path), index_planes, hot, chunks, numbers, nodes, tops)
+    return nodes, tops
+
+
 # ---- ANDs of many inputs -----------------------------------------------------------------------
 
 
@@ -405,4 +429,108 @@ def bit_share(flipped_planes: U64, dealt: U64, first: bool, *, path: str | None 
     """A ring share of the bit b, where b̂ = b ⊕ s was opened and dealt is a share of s."""
     out = np.empty(_length(dealt, "dealt"), dtype=np.uint64)
     _kernels.bit_share(_number(path), flipped_planes, dealt, first, out)
+    return out
+
+
+# ---- staircases --------------------------------------------------------------------------------
+
+
+def bits_correction(s_planes: U64, into: U64, *, path: str | None = None) -> None:
+    """into ← s − into for T bits of each of n elements: planes [blocks, T, W], into [T, n]."""
+    _kernels.bits_correction(_number(path), s_planes, into)
+
+
+def stairs_share(
+    flipped_planes: U64, dealt: U64, base: U64, steps: U64, first: bool, *, path: str | None = None
+) -> U64:
+    """Shares of base_m + Σ_t steps_mt·b_t for T bits of each of n elements: [M, n].
+
+    b̂ = b ⊕ s was opened (`flipped_planes`, [blocks, T, W]), and dealt, [T, n], is a share of s;
+    base is [M] and steps [M, T], both public; T ≤ 64.
+    """
+    if not isinstance(dealt, np.ndarray) or dealt.ndim != 2:
+        raise ValueError("dealt: expected a two-dimensional numpy array")
+    out = np.empty((_length(base, "base"), dealt.shape[1]), dtype=np.uint64)
+    _kernels.stairs_share(_number(path), flipped_planes, dealt, base, steps, first, out)
+    return out
+
+
+# ---- waves and exponentials --------------------------------------------------------------------
+
+
+def wave_correction(r: U64, turn: int, into: U64, *, path: str | None = None) -> None:
+    """into ← (cos, sin of 2πj·turn·r/2^64, for j = 1 … J) − into, [2J, n], cosines and sines in
+    turn, at angles.WAVE_BITS after the point, as angles.py has them; r is [n]."""
+    _kernels.wave_correction(_number(path), r, turn, angles.series(), into)
+
+
+def wave_share(
+    opened: U64,
+    dealt: U64,
+    turn: int,
+    waves: Sequence[tuple[int, int]],
+    *,
+    path: str | None = None,
+) -> U64:
+    """A share of Σ_j C_j·cos + S_j·sin of 2πj·turn·x/2^64, times 2^angles.WAVE_BITS.
+
+    x̂ = x + r was opened, dealt is a share of what `wave_correction` deals, [2J, n], and waves are
+    the J pairs (C_j, S_j), at most 2^30 in size. For the cosines, α_j = C_j·cos + S_j·sin of
+    2πj·turn·x̂/2^64 is rounded to an integer; for the sines, β_j = C_j·sin − S_j·cos.
+    """
+    if any(abs(each) > MOST_WAVE for pair in waves for each in pair):
+        raise ValueError(f"waves: must lie within ±{MOST_WAVE}")
+    table = np.array(waves, np.int64).reshape(-1, 2).view(np.uint64)
+    out = np.empty(_length(opened, "opened"), dtype=np.uint64)
+    _kernels.wave_share(_number(path), opened, dealt, turn, angles.series(), table, out)
+    return out
+
+
+def exponential_correction(
+    r: U64, scale: int, segment_bits: int, b: int, into: U64, *, path: str | None = None
+) -> None:
+    """into ← (B_0 … B_{M−1}) − into, [M, n], M a power of two; r is [n].
+
+    r mod M·2^segment_bits is j·2^segment_bits + ρ. B_j = 2^b·e^(−ρ/scale), rounded to an integer
+    as exponents.py has it, and the other B are 0.
+    """
+    rate = exponents.rate(scale, segment_bits)
+    _kernels.exponential_correction(
+        _number(path), r, segment_bits, rate, exponents.series(), b, into
+    )
+
+
+def exponential_share(
+    opened: U64,
+    dealt: U64,
+    low: int,
+    scale: int,
+    segment_bits: int,
+    a: int,
+    *,
+    path: str | None = None,
+) -> U64:
+    """A share of 2^(a+b)·e^(x/scale), for low ≤ x ≤ low + (M − 1)·2^segment_bits.
+
+    x̂ = x + r was opened, and dealt is a share of what `exponential_correction` deals, [M, n].
+    A_j = 2^a·e^((low + u_j)/scale), u_j = x̂ − low − j·2^segment_bits mod M·2^segment_bits, is
+    rounded to an integer as exponents.py has it; whatever it meets but one is a share of 0.
+    """
+    rows = dealt.shape[0] if isinstance(dealt, np.ndarray) and dealt.ndim == 2 else 0
+    index_bits = max(1, rows - 1).bit_length()
+    mantissas, shifts = exponents.factors(low, scale, segment_bits, index_bits, a)
+    rate = exponents.rate(scale, segment_bits + index_bits)
+    out = np.empty(_length(opened, "opened"), dtype=np.uint64)
+    _kernels.exponential_share(
+        _number(path),
+        opened,
+        dealt,
+        low % 2**64,
+        segment_bits,
+        rate,
+        exponents.series(),
+        mantissas,
+        shifts,
+        out,
+    )
     return out

@@ -13,6 +13,8 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
+from tacita.ring import angles, exponents
+
 U64 = NDArray[np.uint64]
 U8 = NDArray[np.uint8]
 
@@ -163,6 +165,25 @@ def lookup(
         equal.append(e)
         less.append(lt)
     return np.stack(equal[:-1] + less if order else equal, axis=1)
+
+
+def add_public(planes: U64, number: int) -> U64:
+    """The planes of x + number, as many as there are of x: ripple carry."""
+    out, carry = np.empty_like(planes), np.zeros_like(planes[:, 0])
+    for i in range(planes.shape[1]):
+        bit, added = planes[:, i], ONES * np.uint64(number >> i & 1)
+        out[:, i] = bit ^ carry ^ added
+        carry = (bit & carry) | ((bit ^ carry) & added)
+    return out
+
+
+def lookup_many(
+    index_planes: U64, hot: U64, chunks: Sequence[int], numbers: U64, *, path: str | None = None
+) -> tuple[U64, U64]:
+    """`lookup` of the low planes of each sum, and the plane above them."""
+    sums = [add_public(index_planes, int(number)) for number in numbers]
+    looked_up = [lookup(planes[:, :-1], hot, chunks, order=True) for planes in sums]
+    return np.concatenate(looked_up, axis=1), np.stack([p[:, -1] for p in sums], axis=1)
 
 
 # ---- ANDs of many inputs -----------------------------------------------------------------------
@@ -349,3 +370,160 @@ def bit_share(flipped_planes: U64, dealt: U64, first: bool, *, path: str | None 
     """A ring share of b̂ ⊕ s."""
     flipped = _spread(flipped_planes, dealt.size)
     return _choose(flipped, np.uint64(first) - dealt, dealt)
+
+
+# ---- staircases --------------------------------------------------------------------------------
+
+
+def bits_correction(s_planes: U64, into: U64, *, path: str | None = None) -> None:
+    """into ← s − into, row by row."""
+    for t in range(into.shape[0]):
+        bit_correction(s_planes[:, t : t + 1], into[t])
+
+
+def stairs_share(
+    flipped_planes: U64, dealt: U64, base: U64, steps: U64, first: bool, *, path: str | None = None
+) -> U64:
+    """[first]·base + steps @ bits, where the bits are shares as `bit_share` makes them."""
+    out = np.repeat(base[:, None] * np.uint64(first), dealt.shape[1], axis=1)
+    for t, row in enumerate(dealt):
+        out += steps[:, t, None] * bit_share(flipped_planes[:, t : t + 1], row, first)
+    return out
+
+
+# ---- waves and exponentials --------------------------------------------------------------------
+
+I64 = NDArray[np.int64]
+
+
+def _rounded(values: I64, bits: int) -> I64:
+    """values / 2^bits, to the nearest integer, halves upwards."""
+    return (values + np.int64(1 << (bits - 1))) >> np.int64(bits)
+
+
+def _horner(coefficients: Sequence[int], bits: Sequence[int], x: I64, x_bits: int) -> I64:
+    """Σ coefficients[k]·x^k, where coefficient k has bits[k] bits after the point and x x_bits."""
+    total = np.full(x.shape, coefficients[-1], np.int64)
+    for k in reversed(range(len(coefficients) - 1)):
+        shift = x_bits + bits[k + 1] - bits[k]
+        total = _rounded(total * x, shift) + np.int64(coefficients[k])
+    return total
+
+
+def _circle(angle: U64) -> tuple[I64, I64]:
+    """Cosine and sine of angle/2^64 turns, at 30 bits: see angles.py."""
+    f = (angle >> np.uint64(30)).astype(np.uint32).view(np.int32).astype(np.int64)
+    z = _rounded(f * f, 32)
+    cosines, sines = angles.series().view(np.int64).tolist()
+    c = _horner(cosines, angles.SERIES_BITS, z, 30)
+    s = _rounded(f * _horner(sines, angles.SERIES_BITS, z, 30), 31)
+    quarters = ((angle >> np.uint64(62)) + (angle >> np.uint64(61) & np.uint64(1))) % np.uint64(4)
+    for k in range(1, 4):
+        turned = quarters >= np.uint64(k)
+        c, s = np.where(turned, -s, c), np.where(turned, c, s)
+    return c, s
+
+
+def _rotations(angle: U64, count: int) -> Iterator[tuple[tuple[I64, I64], tuple[I64, I64]]]:
+    """For j = 1 … count, cosine and sine of j·angle: at 60 bits, and rounded to 30 bits."""
+    c1, s1 = _circle(angle)
+    one = np.int64(1 << 30)
+    exact = c1 * one, s1 * one
+    for _ in range(count):
+        c, s = _rounded(exact[0], 30), _rounded(exact[1], 30)
+        yield exact, (c, s)
+        exact = c * c1 - s * s1, s * c1 + c * s1
+
+
+def wave_correction(r: U64, turn: int, into: U64, *, path: str | None = None) -> None:
+    """into ← (cos, sin of j·turn·r, at 24 bits, for j = 1, 2, …) − into."""
+    for j, (exact, _) in enumerate(_rotations(r * np.uint64(turn), into.shape[0] // 2)):
+        for row, value in enumerate(exact):
+            into[2 * j + row] = _rounded(value, 36).view(np.uint64) - into[2 * j + row]
+
+
+def wave_share(
+    opened: U64,
+    dealt: U64,
+    turn: int,
+    waves: Sequence[tuple[int, int]],
+    *,
+    path: str | None = None,
+) -> U64:
+    """Σ_j α_j·cosines + β_j·sines, where α_j − iβ_j = (C_j + iS_j)·(cos − i·sin)(j·turn·x̂)."""
+    share = np.zeros_like(opened)
+    for j, (_, (c, s)) in enumerate(_rotations(opened * np.uint64(turn), len(waves))):
+        wave_c, wave_s = map(np.int64, waves[j])
+        share += _rounded(wave_c * c + wave_s * s, 30).view(np.uint64) * dealt[2 * j]
+        share += _rounded(wave_c * s - wave_s * c, 30).view(np.uint64) * dealt[2 * j + 1]
+    return share
+
+
+def _shifted(values: U64, count: U64) -> U64:
+    """values >> count, 0 where the count is no less than 64."""
+    shifted: U64 = np.where(count < np.uint64(64), values >> (count & np.uint64(63)), np.uint64(0))
+    return shifted
+
+
+def _rounded_shift(values: U64, count: U64) -> U64:
+    """values / 2^count to the nearest integer, halves upwards; count is 1 or more."""
+    return (_shifted(values, count - np.uint64(1)) + np.uint64(1)) >> np.uint64(1)
+
+
+def _exponent(fraction: U64, rate: int) -> U64:
+    """fraction/2^64 · rate, by partial products of 32 bits; up to 3 too small."""
+    low = np.uint64(0xFFFF_FFFF)
+    a, b = fraction >> np.uint64(32), fraction & low
+    c, d = np.uint64(rate >> 32), np.uint64(rate) & low
+    exponent: U64 = a * c + (a * d >> np.uint64(32)) + (b * c >> np.uint64(32))
+    return exponent
+
+
+def _power(exponent: U64) -> U64:
+    """2^(the fraction of an exponent that has 58 bits after the point), at 30 bits."""
+    f = (exponent >> np.uint64(26)) & np.uint64(0xFFFF_FFFF)
+    v = f.astype(np.int64) - np.int64(1 << 31)
+    coefficients = exponents.series().tolist()
+    power: U64 = _horner(coefficients, exponents.SERIES_BITS, v, 31).view(np.uint64)
+    return power
+
+
+def exponential_correction(
+    r: U64, scale: int, segment_bits: int, b: int, into: U64, *, path: str | None = None
+) -> None:
+    """into ← ([r_hi = j]·2^b·e^(−r_lo/scale) for j = 0 … M−1) − into."""
+    index_bits = into.shape[0].bit_length() - 1
+    low = r << np.uint64(64 - segment_bits)
+    high = (r << np.uint64(64 - segment_bits - index_bits)) >> np.uint64(64 - index_bits)
+    exponent = np.uint64(0) - _exponent(low, exponents.rate(scale, segment_bits))
+    octaves = (np.uint64(0) - (exponent >> np.uint64(58))) & np.uint64(63)
+    power = _rounded_shift(_power(exponent) << np.uint64(32), octaves + np.uint64(62 - b))
+    for j in range(into.shape[0]):
+        into[j] = _choose((high == np.uint64(j)).astype(np.uint64), power, power * 0) - into[j]
+
+
+def exponential_share(
+    opened: U64,
+    dealt: U64,
+    low: int,
+    scale: int,
+    segment_bits: int,
+    a: int,
+    *,
+    path: str | None = None,
+) -> U64:
+    """Σ_j A_j·dealt_j, A_j = 2^a·e^((low + (x̂ − low − j·2^l mod M·2^l))/scale), rounded."""
+    index_bits = dealt.shape[0].bit_length() - 1
+    bits = segment_bits + index_bits
+    mantissas, shifts = exponents.factors(low, scale, segment_bits, index_bits, a)
+    fraction = (opened - np.uint64(low % 2**64)) << np.uint64(64 - bits)
+    exponent = _exponent(fraction, exponents.rate(scale, bits))
+    power, octaves = _power(exponent), exponent >> np.uint64(58)
+    high = fraction >> np.uint64(64 - index_bits)
+    share = np.zeros_like(opened)
+    for j in range(dealt.shape[0]):
+        below = (high < np.uint64(j)).astype(np.uint64)
+        mantissa = _choose(below, mantissas[j, 1], mantissas[j, 0])
+        shift = _choose(below, shifts[j, 1], shifts[j, 0])
+        share += _rounded_shift(power * mantissa, shift - octaves) * dealt[j]
+    return share
