@@ -6,6 +6,7 @@ That they run, and end when they are told to, is shown in tests/client/test_loca
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -94,3 +95,45 @@ def test_metrics_are_served_in_the_clear():
             pass
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=WAIT)
+
+
+def metrics_at(port):
+    """What a daemon says at its plain address; nothing while it does not listen yet."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=WAIT) as answer:
+            return answer.read().decode()
+    except urllib.error.URLError:
+        return ""
+
+
+def test_both_kinds_of_daemons_serve_their_metrics(tmp_path, monkeypatch):
+    network = LocalNetwork(tmp_path / "local")
+    ports = dict(zip(("dana", "alice"), free_ports(2), strict=True))
+    try:
+        monkeypatch.setenv("TACITA_DEALER__METRICS", f"127.0.0.1:{ports['dana']}")
+        network.launch("dana")
+        monkeypatch.setenv("TACITA_PARTY__METRICS", f"127.0.0.1:{ports['alice']}")
+        network.launch("alice")
+        deadline = time.monotonic() + WAIT
+        wanted = {
+            "dana": [
+                'tacita_role_info{role="dealer:dana"} 1.0',
+                'tacita_link_up{peer="alice"} 1.0',
+            ],
+            "alice": [
+                'tacita_role_info{role="party:alice"} 1.0',
+                'tacita_link_up{peer="dana"} 1.0',
+                'tacita_link_up{peer="bob"} 0.0',  # who was not started
+            ],
+        }
+        while missing := [
+            f"{line} at {name}"
+            for name, lines in wanted.items()
+            for line in lines
+            if line not in metrics_at(ports[name])
+        ]:
+            network.require_alive()
+            assert time.monotonic() < deadline, missing
+            time.sleep(0.1)
+    finally:
+        network.stop()

@@ -136,6 +136,9 @@ def test_doctor_finds_everything_well(carol):
     assert found.output.endswith("all is well\n")
     for what in ("certificate", "clock", "links", "round trip", "bandwidth", "version"):
         assert what in found.output
+    for what in ("to bob", "to dana"):  # what the parties measure
+        assert what in found.output
+    assert " back, clocks " in " ".join(found.output.split())
 
 
 @pytest.fixture(scope="module")

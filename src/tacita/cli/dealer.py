@@ -8,7 +8,14 @@ from typing import Annotated
 
 import typer
 
-from tacita.cli.daemon import Ending, UntilEof, collect_seldom, failing, listen_to_libraries
+from tacita.cli.daemon import (
+    Ending,
+    UntilEof,
+    collect_seldom,
+    failing,
+    listen_to_libraries,
+    serving_metrics,
+)
 from tacita.service.config import load_dealer
 from tacita.service.dealer import DealerService
 from tacita.service.logs import Level, logger
@@ -37,8 +44,7 @@ def dealer(
         service = DealerService(settings, log)
         stack.callback(service.stop)
         service.start()
-        if settings.metrics is not None:
-            log.warning("this dealer counts nothing: [metrics] is of no use in dealer.toml")
+        stack.enter_context(serving_metrics(settings.metrics, service.counters))
         typer.echo(
             f"dealer {settings.name} is ready: parties at {settings.address.host}:{service.port}"
         )

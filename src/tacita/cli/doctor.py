@@ -9,6 +9,7 @@ from rich.table import Table
 
 from tacita.cli.client_option import HERE, To
 from tacita.cli.complaint import OURS
+from tacita.cli.terminal import printable
 from tacita.client.inspection import Finding, inspect
 
 
@@ -17,9 +18,9 @@ def doctor(to: To = HERE) -> None:
 
     Looks at your settings and certificate, then at each party: whether it can be reached and is who
     it should be, its version and clock, whether it sees the others and the dealer, and how fast the
-    way there is. Round trip and bandwidth are measured from this client to each party; of the links
-    between parties, and to the dealer, it says only whether they are up. Exit code 1 if anything
-    is wrong.
+    way there is. Then each party measures the ways to the other parties and the dealer, if its
+    policy lets you watch; that takes up to four megabytes a link, at most every ten seconds. Exit
+    code 1 if anything is wrong; what is merely slow is not.
     """
     found = inspect(to)
     show(found, Console())
@@ -35,10 +36,12 @@ def show(found: list[Finding], console: Console) -> None:
     said = set[str]()
     for each in found:
         mark = "[green]✓[/]" if each.good else "[red]✗[/]"
-        table.add_row(mark, escape(each.where), each.what, escape(each.says))
+        table.add_row(
+            mark, *(escape(printable(text)) for text in (each.where, each.what, each.says))
+        )
         if each.advice and each.advice not in said:
             said.add(each.advice)
-            table.add_row("", "", "", f"→ {escape(each.advice)}")
+            table.add_row("", "", "", f"→ {escape(printable(each.advice))}")
     console.print(table)
     wrong = sum(not each.good for each in found)
     console.print("all is well" if not wrong else f"{wrong} of {len(found)} checks failed")

@@ -22,6 +22,7 @@ COMMANDS = {
     "remove": "models",
     "status": "status",
     "doctor": "doctor",
+    "audit": "audit",
     "cost": "cost",
     "networks": "networks",
     "keys": "keys",

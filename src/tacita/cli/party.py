@@ -60,7 +60,7 @@ def party(
         )
         stack.callback(front.stop)
         front.start()
-        stack.enter_context(serving_metrics(settings.metrics, service._around.metrics))
+        stack.enter_context(serving_metrics(settings.metrics, service.counters))
         typer.echo(
             f"party {settings.name} is ready: clients at https://{settings.front.host}:"
             f"{front.port}, parties at {settings.peers.host}:{service.port}"

@@ -1,47 +1,30 @@
 """The audit log: who did what, when, and what came of it; never a value.
 
-One JSON object a line, only ever added to. Each has the SHA-256 of the line before it, so a line
-that is changed, taken out or put in breaks the chain. What the chain cannot show is a log whose end
-was cut off, or that was written anew from some line on: keep the last digest elsewhere now and
-then, and give it to `verify`.
-
-A reveal is on the disk before its shares leave: no record, no reveal. One process writes a log.
-The file is never renamed or cut by Tacita; move it away while the daemon is down.
+Here is who writes it; its lines, and how they hang together, are those of `audit_chain.py`. A
+reveal is on the disk before its shares leave: no record, no reveal. One process writes a log. The
+file is never renamed or cut by Tacita; move it away while the daemon is down.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import json
 import os
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tacita.errors import AuditFailed, ConfigError, DataError, UsageError
+from tacita.errors import AuditFailed, ConfigError, UsageError
 from tacita.network.identity import Principal
+from tacita.service.audit_chain import LONGEST_LINE, digest_of, end_of, line_of
 
 PRIVATE = 0o600
-LONGEST_LINE = 1 << 16  # bytes, its line end included
-NOTHING_BEFORE = "0" * 64
 EVENT = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-DIGEST = re.compile(r"[0-9a-f]{64}")
 
 OPENED, CLOSED, REPAIRED, REVEAL = "opened", "closed", "repaired", "reveal"
-
-
-@dataclass(frozen=True)
-class Verified:
-    """What `verify` read: how many records, and the digest of the last one."""
-
-    records: int
-    last: str
 
 
 class AuditLog:
@@ -64,7 +47,7 @@ class AuditLog:
         self._file = _open_alone(path)
         try:
             self._size = os.fstat(self._file).st_size
-            self._number, self._last, cut = _tail(self._file, self._size, path)
+            self._number, self._last, cut = end_of(self._file, self._size, path)
             self._synced = self._number
             if cut:
                 self._take_off(cut)
@@ -158,7 +141,7 @@ class AuditLog:
         given = {key: value for key, value in fields.items() if value is not None}
         now = self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
         number = self._number + 1
-        line = _line({"number": number, "time": now, **given, "previous": self._last})
+        line = line_of({"number": number, "time": now, **given, "previous": self._last})
         if len(line) > LONGEST_LINE:
             raise UsageError(f"a record has at most {LONGEST_LINE} bytes, and this has {len(line)}")
         try:
@@ -174,7 +157,7 @@ class AuditLog:
                 "revealed without a record: make room, or correct who may write it"
             ) from None
         self._size += len(line)
-        self._number, self._last = number, _digest(line)
+        self._number, self._last = number, digest_of(line)
         return number, self._last
 
     def _undo(self) -> None:
@@ -222,29 +205,6 @@ class AuditLog:
         raise AuditFailed(self._why_broken)
 
 
-def verify(path: Path, contains: str | None = None) -> Verified:
-    """Reads a whole log and checks its chain; memory is that of one line.
-
-    contains: the digest of a record that has to be in it, kept elsewhere from earlier. Raises
-    DataError, which names the line, where the log was changed, cut or is none.
-    """
-    number, last, found = 0, NOTHING_BEFORE, contains is None
-    try:
-        with path.open("rb") as file:
-            while line := file.readline(LONGEST_LINE + 1):
-                _check(line, number + 1, last, f"line {number + 1} of {path}")
-                number, last = number + 1, _digest(line)
-                found = found or last == contains
-    except OSError as error:
-        raise DataError(f"the audit log {path} cannot be read: {error.strerror}") from None
-    if not found:
-        raise DataError(
-            f"{path} has no record with the digest {contains}: its end was cut off, it was written "
-            "anew, or it is another log"
-        )
-    return Verified(number, last)
-
-
 def _open_alone(path: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -274,57 +234,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _tail(file: int, size: int, path: Path) -> tuple[int, str, bytes]:
-    """Number and digest of the last whole record, and what stands after it."""
-    start = max(0, size - 3 * LONGEST_LINE)  # a cut line, the last whole one, the one before
-    data = os.pread(file, size - start, start)
-    whole, end, cut = data.rpartition(b"\n")
-    if len(cut) > LONGEST_LINE:
-        raise _no_log(f"the end of {path}", "it has a line longer than any record")
-    if not end:
-        return 0, NOTHING_BEFORE, cut
-    lines = [each + b"\n" for each in whole.split(b"\n")]
-    record = _parsed(lines[-1], f"the last line of {path}")
-    before = _digest(lines[-2]) if len(lines) > 1 else NOTHING_BEFORE
-    if record["previous"] != before:
-        raise _no_log(f"the last line of {path}", "it does not follow the one before")
-    return record["number"], _digest(lines[-1]), cut
-
-
-def _check(line: bytes, number: int, last: str, where: str) -> None:
-    record = _parsed(line, where)
-    if record["number"] != number:
-        raise _no_log(where, f"it is record {record['number']}, where {number} was due")
-    if record["previous"] != last:
-        raise _no_log(where, "it does not follow the one before")
-
-
-def _parsed(line: bytes, where: str) -> dict[str, Any]:
-    if not line.endswith(b"\n"):
-        raise _no_log(where, "it is cut or too long")
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        raise _no_log(where, "it is not JSON") from None
-    number = record.get("number") if isinstance(record, dict) else None
-    previous = record.get("previous") if isinstance(record, dict) else None
-    if type(number) is not int or not isinstance(previous, str) or not DIGEST.fullmatch(previous):
-        raise _no_log(where, "it is no record")
-    return dict(record)
-
-
-def _no_log(where: str, why: str) -> DataError:
-    return DataError(
-        f"{where} is not as it was written: {why}. Keep the file for whoever investigates, and "
-        "name another as the audit log"
-    )
-
-
-def _line(record: dict[str, Any]) -> bytes:
-    return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-
-
-def _digest(line: bytes) -> str:
-    return hashlib.sha256(line).hexdigest()

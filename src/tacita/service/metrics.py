@@ -1,96 +1,62 @@
-"""What a daemon counts, for Prometheus: sizes, durations and outcomes, nothing about contents.
+"""What a party counts besides what every daemon does: queries, rounds and its stock.
 
-Label values are names of models and peers that the configuration or a publication made known, and
-words listed here. What a stranger sends is never one: series are memory, and live as long as the
-process. Count a query for an unknown model under UNKNOWN.
+Sizes, durations and outcomes, nothing about contents. Count a query for an unknown model under
+UNKNOWN: what a stranger sends is no label.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Literal
 
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    generate_latest,
-)
+from prometheus_client import Counter, Gauge, Histogram
 
-from tacita.errors import (
-    PeerError,
-    PeerTimeout,
-    RateExceeded,
-    Refused,
-    StockEmpty,
-    UsageError,
-)
+from tacita.errors import PeerError, PeerTimeout, Refused, StockEmpty, UsageError
+from tacita.service.daemon_metrics import BUCKETS, DaemonMetrics
+from tacita.service.traffic import LinkCounts
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 UNKNOWN = "unknown"
 
 Outcome = Literal["done", "refused", "malformed", "no_stock", "timeout", "peer", "failed"]
-Phase = Literal["batch", "peers", "rounds", "whole"]
-Reason = Literal["rate", "policy", "certificate", "handshake", "frame", "size"]
-
-# Seconds: from one round on a loopback to a deep network over a slow line, about three a decade.
-BUCKETS = (
-    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0,
-)  # fmt: skip
+Phase = Literal["batch", "rounds", "whole"]
 
 
-class Metrics:
-    """The metrics of one daemon, in a registry of their own; for many threads.
+class Metrics(DaemonMetrics):
+    """The metrics of one party. stock_bytes: of all batches on its disk; asked at every scrape."""
 
-    role: "party:alice"; stands in `tacita_role_info`.
-    """
-
-    def __init__(self, role: str) -> None:
-        registry = CollectorRegistry()
-        self._registry = registry
-        ProcessCollector(registry=registry)
-        Gauge("tacita_role_info", "Which role this is.", ["role"], registry=registry).labels(
-            role
-        ).set(1)
+    def __init__(
+        self,
+        role: str,
+        *,
+        peers: Sequence[str] = (),
+        counts: Callable[[str], LinkCounts] = lambda _: LinkCounts(),
+        stock_bytes: Callable[[], int] = lambda: 0,
+    ) -> None:
+        super().__init__(role, peers=peers, counts=counts)
+        registry = self._registry
         self._queries = Counter(
             "tacita_queries", "Queries that ended.", ["model", "outcome"], registry=registry
         )
         self._seconds = Histogram(
             "tacita_query_seconds",
-            "What queries spend their time on: waiting for a batch, waiting for the other parties, "
-            "the rounds with what is computed between them; and the whole.",
+            "What queries spend their time on: waiting for a batch, the rounds with what is "
+            "computed between them; and the whole.",
             ["model", "phase"],
             buckets=BUCKETS,
             registry=registry,
         )
-        self._sent = Counter(
-            "tacita_sent_bytes", "Bytes sent to a peer, framing included.", ["peer"],
-            registry=registry,
-        )  # fmt: skip
-        self._received = Counter(
-            "tacita_received_bytes", "Bytes received from a peer, framing included.", ["peer"],
-            registry=registry,
-        )  # fmt: skip
         self._rounds = Counter(
             "tacita_rounds", "Rounds between the parties.", ["model"], registry=registry
         )
         self._stock = Gauge(
             "tacita_stock_batches", "Dealt batches that are ready.", ["model"], registry=registry
         )
-        self._stock_bytes = Gauge(
+        Gauge(
             "tacita_stock_bytes", "Bytes of dealt batches on the disk.", registry=registry
-        )
+        ).set_function(stock_bytes)
         self._dealt = Counter(
             "tacita_dealt_batches", "Batches dealt to all parties.", ["model"], registry=registry
-        )
-        self._refusals = Counter(
-            "tacita_refusals", "What was turned away, and why.", ["reason"], registry=registry
-        )
-        self._links = Gauge(
-            "tacita_link_up", "Whether there is a link to a peer.", ["peer"], registry=registry
         )
 
     def query(self, model: str, outcome: Outcome) -> None:
@@ -98,16 +64,8 @@ class Metrics:
         self._queries.labels(model, outcome).inc()
 
     def phase(self, model: str, phase: Phase, seconds: float) -> None:
-        """A query spent so long on this; batch, peers and rounds are parts of the whole."""
+        """A query spent so long on this; batch and rounds are parts of the whole."""
         self._seconds.labels(model, phase).observe(seconds)
-
-    def sent(self, peer: str, count: int) -> None:
-        """Bytes, framing included."""
-        self._sent.labels(peer).inc(count)
-
-    def received(self, peer: str, count: int) -> None:
-        """Bytes, framing included."""
-        self._received.labels(peer).inc(count)
 
     def rounds(self, model: str, count: int) -> None:
         """So many more rounds with the other parties."""
@@ -117,30 +75,14 @@ class Metrics:
         """So many batches are ready for a model."""
         self._stock.labels(model).set(level)
 
-    def stock_bytes(self, count: int) -> None:
-        """All batches' files together have so many bytes."""
-        self._stock_bytes.set(count)
-
     def dealt(self, model: str, batches: int = 1) -> None:
         """So many more batches reached all parties."""
         self._dealt.labels(model).inc(batches)
-
-    def refused(self, reason: Reason) -> None:
-        """Something was turned away before it became a query, or as one."""
-        self._refusals.labels(reason).inc()
-
-    def link(self, peer: str, up: bool) -> None:
-        """There is, or is no longer, a link to a peer."""
-        self._links.labels(peer).set(int(up))
 
     def forget_model(self, model: str) -> None:
         """Its stock is no longer reported; what was counted stays, as counters must."""
         with suppress(KeyError):  # it never had any
             self._stock.remove(model)
-
-    def render(self) -> bytes:
-        """All of it in Prometheus' text format; its type is CONTENT_TYPE."""
-        return generate_latest(self._registry)
 
 
 def outcome_of(error: BaseException) -> Outcome:
@@ -158,8 +100,3 @@ def outcome_of(error: BaseException) -> Outcome:
             return "peer"
         case _:
             return "failed"
-
-
-def reason_of(error: Refused) -> Reason:
-    """Under which reason a policy's refusal is counted."""
-    return "rate" if isinstance(error, RateExceeded) else "policy"

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from threading import Condition, Event, Thread
 
-from tacita.errors import PeerError, PeerFailed, PeerTimeout, TacitaError
+from tacita.errors import PeerError, PeerTimeout, RateExceeded, Refused, TacitaError
 from tacita.network import frames
 from tacita.network.address import Address
 from tacita.network.dialer import Dialer
@@ -20,6 +20,8 @@ from tacita.network.link import Link, Stream
 from tacita.network.listener import Listener
 from tacita.network.tls import Credentials
 from tacita.service.config import Limits
+from tacita.service.daemon_metrics import USERS
+from tacita.service.traffic import LinkCounts, Traffic
 
 LINKS_OF_A_USER = 32
 STREAMS_OF_A_USER = 16  # eager sessions and questions, at once
@@ -33,7 +35,8 @@ class Neighbours:
 
     dialed: role and address of everybody whom this daemon dials. welcome: whether a principal that
     connects may. joined: is told of every link to a party or the dealer that comes about.
-    failed: is told what went wrong where nobody waits for it. limits: those of a daemon.
+    refused: is told of who was not let in, and why. failed: is told what went wrong where nobody
+    waits for it. limits: those of a daemon.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class Neighbours:
         accept: Accept,
         welcome: Callable[[Principal], bool],
         joined: Callable[[str], None] = lambda _: None,
-        refused: Callable[[str, Exception], None] = lambda _peer, _error: None,
+        refused: Callable[[str, TacitaError], None] = lambda _peer, _error: None,
         failed: Callable[[str, Exception], None] = lambda _peer, _error: None,
         limits: Limits | None = None,
     ) -> None:
@@ -58,6 +61,8 @@ class Neighbours:
         self._accepted: dict[str, Link] = {}
         self._users: Counter[str] = Counter()  # the conversations of each user
         self._known: dict[str, Link] = {}
+        self._counted: dict[str, Link] = {}  # of those whom we dial, the last that is counted
+        self._traffic = Traffic()
         self._ended = Event()
         self._address = listen
         of_links = frames.Limits(handshake=limits.handshake, streams=limits.streams)
@@ -93,7 +98,7 @@ class Neighbours:
 
     def link(self, name: str, limit: float) -> Link:
         if name in self._dialers:
-            return self._dialers[name].link(limit)
+            return self._dialed(name, limit)
         deadline = time.monotonic() + limit
         with self._changed:
             if not self._changed.wait_for(
@@ -101,6 +106,19 @@ class Neighbours:
             ):
                 raise PeerTimeout(f"{name} is not connected, and did not connect in {limit:g} s")
             return self._accepted[name]
+
+    def _dialed(self, name: str, limit: float) -> Link:
+        link = self._dialers[name].link(limit)
+        with self._changed:
+            fresh = self._counted.get(name) is not link
+            self._counted[name] = link
+        if fresh:
+            self._traffic.add(name, link)
+        return link
+
+    def counts(self, name: str) -> LinkCounts:
+        """What all links with a neighbour have carried, or those with USERS."""
+        return self._traffic.total(name)
 
     def connected(self, name: str) -> bool:
         if name in self._dialers:
@@ -115,13 +133,15 @@ class Neighbours:
 
     def _accept_link(self, link: Link) -> Accept:
         if not self._welcome(link.peer):
-            raise PeerFailed(f"{link.peer} has no business here")
+            raise Refused(f"{link.peer} has no business here")
         if link.peer.role != "party":
             links = self._listener.links
             own = sum(str(each.peer) == str(link.peer) and each.usable for each in links)
             if len(links) >= self._limits.links or own > LINKS_OF_A_USER:
-                raise PeerFailed(f"{len(links)} connections are open here: try again later")
-        if link.peer.role in ("party", "dealer"):
+                raise RateExceeded(f"{len(links)} connections are open here: try again later")
+        daemon = link.peer.role in ("party", "dealer")
+        self._traffic.add(link.peer.name if daemon else USERS, link)
+        if daemon:
             with self._changed:
                 before = self._accepted.get(link.peer.name)
                 self._accepted[link.peer.name] = link
@@ -140,11 +160,11 @@ class Neighbours:
             Thread(target=self._accept, args=(stream,), name="tacita stream", daemon=True).start()
             return
         if not self._welcome(peer):  # the policy may have changed since the link was made
-            raise PeerFailed(f"{peer} has no business here any more")
+            raise Refused(f"{peer} has no business here any more")
         who = str(peer)
         with self._changed:
             if self._users[who] >= STREAMS_OF_A_USER:
-                raise PeerFailed(f"{peer} has {STREAMS_OF_A_USER} conversations here already")
+                raise RateExceeded(f"{peer} has {STREAMS_OF_A_USER} conversations here already")
             self._users[who] += 1
         Thread(target=self._converse, args=(stream,), name="tacita stream", daemon=True).start()
 
@@ -158,9 +178,9 @@ class Neighbours:
     def _keep_links(self) -> None:
         """Dials whom we dial before somebody needs it, since they may be the ones who do."""
         while not self._ended.is_set():
-            for name, dialer in self._dialers.items():
+            for name in self._dialers:
                 try:
-                    link = dialer.link(REDIAL)
+                    link = self._dialed(name, REDIAL)
                 except TacitaError:
                     continue
                 except Exception as error:  # the next dialing may do
