@@ -11,37 +11,48 @@ import json
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-import httpx
-import numpy as np
+from urllib.parse import urlsplit
 
 from tacita.client.answers import error_of
+from tacita.client.http_connection import (
+    BadAnswer,
+    HttpConnection,
+    Reply,
+    Sent,
+    connected,
+    request_head,
+)
 from tacita.errors import PeerError, PeerFailed, PeerTimeout, TacitaError
 from tacita.network.identity import hostname_of
 from tacita.network.tensors import Buffer
 from tacita.service.config import Limits, PartyEntry
 
-PIECE = 1 << 20  # bytes handed over at once, and told of
+__all__ = ["Answer", "PartyConnection", "Sent"]
+
 SMALL_ANSWER = 1 << 20  # bytes: JSON about models and state
 KEPT_SECONDS = 30.0  # less than a front keeps connections: it is not to close one under a request
 CONNECTIONS = 64
-
-Sent = Callable[[int], None]  # so many more bytes were sent
+HTTPS_PORT = 443
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Of a request that succeeded. Its repr has no content."""
+    """Of a request that succeeded; headers by lower-case names. Its repr has no content."""
 
     headers: Mapping[str, str]
     body: memoryview = field(repr=False)
 
 
 class PartyConnection:
-    """One party's front, over connections that are kept open. For one event loop."""
+    """One party's front, over connections that are kept open. For one event loop.
+
+    Neither proxies nor credentials of the environment count, and no redirect is followed: shares go
+    to the party alone.
+    """
 
     def __init__(
         self, entry: PartyEntry, index: int, context: ssl.SSLContext, limits: Limits
@@ -49,27 +60,28 @@ class PartyConnection:
         self.name = entry.name
         self.front = entry.front
         self.index = index
+        address = urlsplit(entry.front)
+        self._authority = address.netloc
+        self._host = address.hostname or ""
+        self._port = address.port or HTTPS_PORT
         self._hostname = hostname_of("party", entry.name)
+        self._context = context
         self._limits = limits
-        self._http = httpx.AsyncClient(
-            base_url=entry.front,
-            verify=context,
-            # Neither proxies nor credentials of the environment: shares go to the party alone.
-            trust_env=False,
-            follow_redirects=False,
-            headers={"Accept-Encoding": "identity"},
-            limits=httpx.Limits(
-                max_connections=CONNECTIONS,
-                max_keepalive_connections=CONNECTIONS,
-                keepalive_expiry=KEPT_SECONDS,
-            ),
-        )
+        self._places = asyncio.Semaphore(CONNECTIONS)
+        self._idle: list[HttpConnection] = []  # the one that was used last at the end
+        self._closed = False
 
     def __repr__(self) -> str:
         return f"PartyConnection({self.name} at {self.front})"
 
     async def close(self) -> None:
-        await self._http.aclose()
+        """Closes what is idle; what is under way is closed when it has ended."""
+        self._closed = True
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.abort()
+        for connection in idle:
+            await connection.closed()
 
     async def request(
         self,
@@ -87,31 +99,66 @@ class PartyConnection:
         sent: told how much of the body has gone. Raises the error that the party answers with,
         PeerTimeout, or PeerFailed where it cannot be reached or is somebody else.
         """
-        # Reads and writes have the whole limit; how long all may take is decided here.
-        timeout = httpx.Timeout(limit, connect=min(self._limits.connect, limit))
-        content = _pieces(body, sent) if len(body) else None
+        head = self._head(method, path, headers or {}, body)
         try:
-            async with (
-                asyncio.timeout(limit),
-                self._http.stream(
-                    method,
-                    path,
-                    headers=headers,
-                    content=content,
-                    timeout=timeout,
-                    extensions={"sni_hostname": self._hostname},
-                ) as response,
-            ):
-                received = await self._received(response, most)
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise self._late(error, limit) from None
-        except httpx.HTTPError as error:
-            raise self._unreachable(error) from None
+            async with asyncio.timeout(limit), self._places:
+                connection = self._kept() or await self._connected(limit)
+                reply = await self._exchanged(connection, head, body, most, sent)
+        except TimeoutError:
+            raise PeerTimeout(
+                f"{self.name} at {self.front} did not answer within {limit:g} s"
+            ) from None
+        if 200 <= reply.status < 300:
+            return Answer(reply.headers, reply.body)
+        raise error_of(self.name, reply.status, bytes(reply.body))
+
+    def _head(
+        self, method: str, path: str, headers: Mapping[str, str], body: Sequence[Buffer]
+    ) -> bytes:
+        if len(body) or method not in ("GET", "DELETE"):
+            headers = {**headers, "Content-Length": str(sum(map(len, body)))}
+        return request_head(method, path, self._authority, headers)
+
+    def _kept(self) -> HttpConnection | None:
+        """One that the party keeps open, too."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.reusable and time.monotonic() - connection.since < KEPT_SECONDS:
+                return connection
+            connection.abort()
+        return None
+
+    async def _connected(self, limit: float) -> HttpConnection:
+        limit = min(self._limits.connect, limit)
+        try:
+            async with asyncio.timeout(limit):
+                return await connected(self._host, self._port, self._context, self._hostname, limit)
+        except TimeoutError:
+            raise self._silent(limit) from None
         except OSError as error:
             raise self._unreachable(error) from None
-        if response.is_success:
-            return Answer(response.headers, received)
-        raise error_of(self.name, response.status_code, bytes(received))
+
+    async def _exchanged(
+        self,
+        connection: HttpConnection,
+        head: bytes,
+        body: Sequence[Buffer],
+        most: int,
+        sent: Sent | None,
+    ) -> Reply:
+        try:
+            reply = await connection.exchange(head, body, most, sent)
+        except BadAnswer as error:
+            raise self.wrong(str(error)) from None
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise self._broken(error) from None
+        if connection.reusable and not self._closed:
+            self._idle.append(connection)
+        else:
+            connection.abort()
+        return reply
 
     async def json(
         self, method: str, path: str, limit: float, body: object = None, sent: Sent | None = None
@@ -128,51 +175,32 @@ class PartyConnection:
         except (ValueError, RecursionError):
             raise PeerFailed(f"{self.name} answered with something that is not JSON") from None
 
-    async def _received(self, response: httpx.Response, most: int) -> memoryview:
-        declared = response.headers.get("content-length", "")
-        if not declared.isdigit() or int(declared) > most:
-            pieces = []
-            size = 0
-            async for piece in response.aiter_raw():
-                size += len(piece)
-                if size > most:
-                    raise self.wrong(f"an answer of more than {most} bytes")
-                pieces.append(piece)
-            return memoryview(b"".join(pieces))
-        # Its own memory, which is aligned for words: decoded tensors are views of it.
-        whole = np.empty(int(declared), np.uint8).data
-        start = 0
-        async for piece in response.aiter_raw():
-            if start + len(piece) > len(whole):
-                raise self.wrong("more than it said")
-            whole[start : start + len(piece)] = piece
-            start += len(piece)
-        return whole[:start]
-
     def wrong(self, what: str) -> PeerFailed:
         return PeerFailed(f"{self.name} sent {what}; is {self.front} a party's front?")
 
-    def _late(self, error: Exception, limit: float) -> PeerError:
-        if isinstance(error, httpx.ConnectTimeout):
-            return PeerFailed(
-                f"{self.name} at {self.front} cannot be reached: no connection after "
-                f"{min(self._limits.connect, limit):g} s; check the address in the network's file, "
-                "and that nothing between filters the port"
-            )
-        return PeerTimeout(f"{self.name} at {self.front} did not answer within {limit:g} s")
+    def _silent(self, limit: float) -> PeerError:
+        return PeerFailed(
+            f"{self.name} at {self.front} cannot be reached: no connection after {limit:g} s; "
+            "check the address in the network's file, and that nothing between filters the port"
+        )
 
-    def _unreachable(self, error: Exception) -> TacitaError:
-        problem = _tls_problem(error)
-        if problem is None:
-            kind = type(error).__name__
-            if isinstance(error, httpx.ConnectError | OSError):
-                return PeerFailed(
-                    f"{self.name} at {self.front} cannot be reached ({_reason(error)}): check that "
-                    "it runs, and its address in the network's file"
-                )
-            return PeerFailed(
-                f"{self.name} at {self.front} broke the connection ({kind}): its log says why"
-            )
+    def _unreachable(self, error: OSError) -> TacitaError:
+        if isinstance(error, ssl.SSLError):
+            return self._unproven(error)
+        return PeerFailed(
+            f"{self.name} at {self.front} cannot be reached ({_reason(error)}): check that it "
+            "runs, and its address in the network's file"
+        )
+
+    def _broken(self, error: OSError) -> TacitaError:
+        if isinstance(error, ssl.SSLError):
+            return self._unproven(error)
+        return PeerFailed(
+            f"{self.name} at {self.front} broke the connection ({_reason(error)}): its log says why"
+        )
+
+    def _unproven(self, problem: ssl.SSLError) -> TacitaError:
+        """With TLS 1.3, a party's refusal of our certificate comes after our handshake."""
         if isinstance(problem, ssl.SSLCertVerificationError):
             return PeerFailed(
                 f"who answers at {self.front} is not proven to be {self._hostname}: "
@@ -186,36 +214,8 @@ class PartyConnection:
         )
 
 
-def _tls_problem(error: BaseException) -> ssl.SSLError | None:
-    """The error of the TLS library that others were raised from, if there is one."""
-    cause: BaseException | None = error
-    seen = 0
-    while cause is not None and seen < 10:
-        if isinstance(cause, ssl.SSLError):
-            return cause
-        cause = cause.__cause__ or cause.__context__
-        seen += 1
-    return None
-
-
-def _reason(error: BaseException) -> str:
+def _reason(error: OSError) -> str:
     """The system's words for it; those of the libraries in between may quote anything."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, socket.gaierror):
-            return cause.strerror or "no such host"
-        if isinstance(cause, OSError) and cause.errno:
-            return os.strerror(cause.errno)
-        cause = cause.__cause__ or cause.__context__
-    return type(error).__name__
-
-
-async def _pieces(body: Sequence[Buffer], sent: Sent | None) -> AsyncIterator[bytes]:
-    for buffer in body:
-        view = memoryview(buffer)
-        for start in range(0, len(view), PIECE):
-            # bytes: memory that a library keeps a view of must not be an array that is reused
-            piece = bytes(view[start : start + PIECE])
-            yield piece
-            if sent is not None:
-                sent(len(piece))
+    if isinstance(error, socket.gaierror):
+        return error.strerror or "no such host"
+    return os.strerror(error.errno) if error.errno else type(error).__name__

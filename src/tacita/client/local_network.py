@@ -251,6 +251,7 @@ class LocalNetwork:
                 if time.monotonic() > deadline:
                     raise PeerTimeout(f"after {limit:g} s {missing}; logs are in {self.folder}")
                 time.sleep(LOOK)
+        self.require_alive()  # who ended between two looks is missed by nobody
 
     def _missing(self, client: Client) -> str:
         """What is not there yet; empty where all is."""

@@ -7,9 +7,10 @@ everywhere: by the dealer's word, or when the parties take stock after they lost
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Callable
 from contextlib import suppress
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 from tacita.errors import FrameError, MaterialError, NotReady, PeerError
 from tacita.network.link import Stream
@@ -29,8 +30,9 @@ from tacita.service.conversations import (
 from tacita.service.models import ServedModel
 from tacita.service.surroundings import Surroundings
 
-LOOK = 0.5  # seconds between two looks at the level of the stock
+LOOK = 0.5  # seconds between two looks at the level of the stock, if it was not used meanwhile
 AFTER_FAILURE = 3.0
+CONVERSATIONS = 2  # with the dealer about one model: the next begins while one comes to its end
 
 
 def receive(around: Surroundings, stream: Stream, topic: BatchDealt) -> None:
@@ -105,11 +107,19 @@ def follow_stocktaking(around: Surroundings, stream: Stream, topic: Stocktaking)
 
 
 class Refiller:
-    """At the leader: asks the dealer for more when a model's stock is below the low-water mark."""
+    """At the leader: asks the dealer for more when a model's stock is below the low-water mark.
+
+    What the dealer was asked for counts as if it were there. So while batches are used as fast as
+    they come, the next are asked for before the last have come, and the dealer never has to wait.
+    """
 
     def __init__(self, around: Surroundings) -> None:
         self._around = around
         self._ended = Event()
+        self._lock = Lock()  # around what follows
+        self._asked: Counter[bytes] = Counter()  # runs that have not come, by model
+        self._asking: Counter[bytes] = Counter()  # conversations with the dealer about them
+        self._failed = False  # one of those
         self._thread = Thread(target=self._keep_looking, name="tacita refilling", daemon=True)
 
     def start(self) -> None:
@@ -117,6 +127,7 @@ class Refiller:
 
     def end(self) -> None:
         self._ended.set()
+        self._around.stock_used.set()
 
     def deal(self, model: ServedModel, runs: int) -> int:
         """Has so many more runs dealt, and waits; returns the stock. Raises PeerError."""
@@ -128,6 +139,7 @@ class Refiller:
     def _keep_looking(self) -> None:
         around = self._around
         while not self._ended.is_set():
+            around.stock_used.clear()
             failed = False
             for model in around.models.all():
                 if self._ended.is_set():
@@ -136,17 +148,62 @@ class Refiller:
                     self._look_at(model)
                 except Exception as error:  # whatever it is, the next look may do
                     failed = True
-                    around.log.warning("the stock was not refilled", model=model.name, why=error)
+                    self._warn(model, error)
+            with self._lock:
+                failed, self._failed = failed or self._failed, False
             if failed:
                 self._take_stock()
-            self._ended.wait(AFTER_FAILURE if failed else LOOK)
+                self._ended.wait(AFTER_FAILURE)
+            else:
+                around.stock_used.wait(LOOK)
 
     def _look_at(self, model: ServedModel) -> None:
         around = self._around
         level = around.storehouse.level(model.id)
         around.metrics.stock(model.name, level)
-        if level < around.stock.low:
-            ask_dealer(around, model, around.stock.high - level)
+        with self._lock:
+            due = level + self._asked[model.id]
+            if due >= around.stock.low or self._asking[model.id] >= CONVERSATIONS:
+                return
+            runs = around.stock.high - due
+            self._asked[model.id] += runs
+            self._asking[model.id] += 1
+        asking = Thread(target=self._ask, args=(model, runs), name="tacita refill", daemon=True)
+        try:
+            asking.start()
+        except BaseException:
+            self._over(model, runs)
+            raise
+
+    def _ask(self, model: ServedModel, runs: int) -> None:
+        missing = runs
+
+        def came() -> None:
+            nonlocal missing
+            missing -= 1
+            with self._lock:
+                self._asked[model.id] -= 1
+
+        try:
+            ask_dealer(self._around, model, runs, came)
+        except Exception as error:  # whatever it is, the next time may do
+            self._warn(model, error)
+            with self._lock:
+                self._failed = True
+        finally:
+            self._over(model, missing)
+
+    def _over(self, model: ServedModel, missing: int) -> None:
+        """The end of a conversation, in which so many of the runs have not come."""
+        with self._lock:
+            self._asked[model.id] -= missing
+            self._asking[model.id] -= 1
+            if not self._asking[model.id]:
+                del self._asked[model.id], self._asking[model.id]
+        self._around.stock_used.set()
+
+    def _warn(self, model: ServedModel, error: Exception) -> None:
+        self._around.log.warning("the stock was not refilled", model=model.name, why=error)
 
     def _take_stock(self) -> None:
         """A dealing that broke off may have left a batch that some parties have and others not."""
@@ -159,14 +216,23 @@ class Refiller:
                 around.log.warning("stock was not compared", peer=name, why=error)
 
 
-def ask_dealer(around: Surroundings, model: ServedModel, runs: int) -> None:
-    """Returns when the dealer has dealt them; raises PeerError with its reason otherwise."""
+def ask_dealer(
+    around: Surroundings,
+    model: ServedModel,
+    runs: int,
+    came: Callable[[], None] = lambda: None,
+) -> None:
+    """Returns when the dealer has dealt them; raises PeerError with its reason otherwise.
+
+    came: called for each run when it is ready.
+    """
     limit = around.limits.deal
     stream = around.neighbours.open(around.dealer, fresh_id(), limit)
     try:
         begin(stream, Dealing(model.id, model.digest, runs), limit)
         for _ in range(runs):  # one word for each, in the order in which they become ready
             agreed(stream, around.dealer, limit)
+            came()
     finally:
         with suppress(PeerError):
             stream.close()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event
 
 from tacita.network.identity import Principal
 from tacita.service.config import Limits, StockSettings
@@ -19,7 +20,10 @@ from tacita.service.storehouse import Storehouse
 
 @dataclass(repr=False)
 class Surroundings:
-    """parties: all names in their order; this one is `parties[index]`, and the first leads."""
+    """parties: all names in their order; this one is `parties[index]`, and the first leads.
+
+    stock_used: set when a batch was taken out of the stock; at the leader, which sees to more.
+    """
 
     principal: Principal
     parties: Sequence[str]
@@ -35,6 +39,7 @@ class Surroundings:
     desk: Desk
     metrics: Metrics
     log: Log
+    stock_used: Event = field(default_factory=Event)
 
     @property
     def name(self) -> str:

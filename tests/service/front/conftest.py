@@ -78,6 +78,10 @@ class DoublingEngine:
         self._asked(principal)
         return {"asked_by": str(principal), "models": len(self.published)}
 
+    def neighbours(self, principal):
+        self._asked(principal)
+        return {"bob": {"round_trip": 0.001}}
+
     def models(self, principal):
         self._asked(principal)
         return list(self.published.values())

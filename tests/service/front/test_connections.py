@@ -4,6 +4,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -326,3 +327,101 @@ def test_stopping_does_not_wait_for_ever(connect, files, serve, engine, query, s
     finally:
         engine.gate.set()
     assert engine.finished.acquire(timeout=wait)
+
+
+# ---- what the parser would let pass --------------------------------------------------------------
+
+HEADS = {
+    "no host": b"GET /v2 HTTP/1.1\r\n\r\n",
+    "two hosts": b"GET /v2 HTTP/1.1\r\nHost: alice\r\nHost: bob\r\n\r\n",
+    "an upgrade": (
+        b"GET /v2 HTTP/1.1\r\nHost: alice\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    ),
+    "a tunnel": b"CONNECT alice:1 HTTP/1.1\r\nHost: alice\r\n\r\n",
+    "a space in a name": b"GET /v2 HTTP/1.1\r\nHost : alice\r\n\r\n",
+    "a folded line": b"GET /v2 HTTP/1.1\r\nHost: alice\r\nX: a\r\n b\r\n\r\n",
+    "two lengths": INFER + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+    "a length and chunks": INFER
+    + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a strange coding": INFER + b"Transfer-Encoding: gzip\r\n\r\n0\r\n\r\n",
+    "a length that is none": INFER + b"Content-Length: +1\r\n\r\na",
+}
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_heads_that_could_be_read_in_two_ways(connect, files, answer_on, engine, head):
+    connection = connect(files.carol)
+    connection.sendall(head)
+    status, headers, answer = answer_on(connection)
+    assert (status, headers["connection"]) == (400, "close")
+    assert set(answer) == {"error"}
+    assert closed(connection)
+    assert not engine.principals
+
+
+def test_a_head_may_come_in_pieces(connect, files, answer_on):
+    connection = connect(files.carol)
+    for byte in LIVE:
+        connection.sendall(bytes([byte]))
+    assert answer_on(connection)[0] == 200
+
+
+@pytest.mark.parametrize("line", [b"X: y\r\n", b"x"], ids=["many lines", "a long line"])
+def test_heads_that_do_not_end(connect, files, answer_on, limits, line):
+    """In pieces, none of which is too long."""
+    connection = connect(files.carol)
+    connection.sendall(b"GET /v2 HTTP/1.1\r\nHost: alice\r\n")
+    for _ in range(limits.head_bytes // 1000 + 1):
+        connection.sendall(line * (1000 // len(line)))
+    assert answer_on(connection)[0] == 400
+    assert closed(connection)
+
+
+CHUNKED = INFER + b"Transfer-Encoding: chunked\r\n" + HEAD_LENGTH.encode() + b": 2\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [b"0\r\nX: " + b"x" * 1000, b"0\r\n" + b"X: y\r\n" * 200, b"1;" + b"x" * 1000],
+    ids=["a trailer", "trailers", "an extension"],
+)
+def test_what_stands_around_chunks_is_limited_too(
+    connect, files, front, answer_on, limits, wait, endless
+):
+    connection = connect(files.carol)
+    connection.sendall(CHUNKED)
+    handlers, deadline = front._app.state.handlers, time.monotonic() + wait
+    while not handlers._uploads and time.monotonic() < deadline:
+        time.sleep(0.01)  # a body alone is due from now on
+    connection.sendall(endless)
+    sent = len(endless)
+    while sent <= limits.head_bytes:
+        connection.sendall(endless[-1000:])
+        sent += 1000
+    assert answer_on(connection)[0] == 400
+    assert closed(connection)
+
+
+def test_trailers_are_no_headers(connect, files, answer_on, query, share):
+    headers, buffers = encode_request(query, [share()])
+    body = b"".join(buffers)
+    connection = connect(files.carol)
+    connection.sendall(
+        INFER + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n" % (len(body), body)
+        + f"{HEAD_LENGTH}: {headers[HEAD_LENGTH]}\r\n\r\n".encode()
+    )  # fmt: skip
+    status, _, answer = answer_on(connection)
+    assert status == 400
+    assert "is missing" in answer["error"]
+
+
+def test_a_connection_that_says_nothing_of_use_ends(
+    connect, files, serve, engine, answer_on, limits
+):
+    """Lines that belong to no request, between requests."""
+    front = serve(engine, replace(limits, head_seconds=0.3))
+    connection = connect(files.carol, front)
+    connection.sendall(LIVE)
+    assert answer_on(connection)[0] == 200
+    connection.sendall(b"\r\n")
+    assert closed(connection)

@@ -38,6 +38,7 @@ CALLS = {
     ("put", "/v2/repository/models/{name}"),
     ("delete", "/v2/repository/models/{name}"),
     ("get", "/v2/status"),
+    ("get", "/v2/neighbours"),
     ("get", "/metrics"),
 }
 

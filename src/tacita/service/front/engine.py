@@ -68,6 +68,11 @@ class Engine(Protocol):
         """What operators look at; JSON."""
         ...
 
+    def neighbours(self, principal: Principal) -> dict[str, Any]:
+        """How fast the ways to other daemons are, measured now or lately; JSON. Raises Refused,
+        and Busy while it is measured for somebody else."""
+        ...
+
     def models(self, principal: Principal) -> list[ModelInfo]:
         """Those that this principal may see."""
         ...

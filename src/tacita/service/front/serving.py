@@ -9,19 +9,14 @@ import ssl
 import threading
 from typing import Any
 
-import h11
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from tacita.errors import ConfigError, CredentialError, PeerTimeout
+from tacita.errors import ConfigError, PeerTimeout
 from tacita.network.address import Address
-from tacita.network.identity import principal_of
 from tacita.network.tls import Credentials
 from tacita.service.front.app import make_app
-from tacita.service.front.doorkeeper import PRINCIPAL, STRANGER
+from tacita.service.front.connection import connection_with
 from tacita.service.front.engine import Engine
-from tacita.service.front.failures import failed
 from tacita.service.front.limits import FrontLimits
 
 BACKLOG = 128
@@ -52,7 +47,7 @@ class Front:
         self._app = make_app(engine, limits, version)
         config = uvicorn.Config(
             self._app,
-            http=_protocol_with(limits),
+            http=connection_with(limits),
             ws="none",
             loop="asyncio",
             lifespan="off",
@@ -62,7 +57,6 @@ class Front:
             server_header=False,
             timeout_keep_alive=limits.keep_alive_seconds,  # type: ignore[arg-type]
             timeout_graceful_shutdown=limits.shutdown_seconds,  # type: ignore[arg-type]
-            h11_max_incomplete_event_size=limits.head_bytes,
         )
         config.load()
         self._server = _Server(config, credentials.server_context(), limits)
@@ -157,87 +151,3 @@ class _Server(uvicorn.Server):
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
         return protocol
-
-
-def _protocol_with(limits: FrontLimits) -> type[asyncio.Protocol]:
-    """uvicorn makes its protocols itself; a class of its own hands them our limits."""
-
-    class LimitedConnection(Connection):
-        LIMITS = limits
-
-    return LimitedConnection
-
-
-class Connection(H11Protocol):
-    """One connection. Whose it is, is read from its certificate once and goes into every scope.
-
-    A certificate that names no principal is answered 401, whatever is asked for.
-    """
-
-    LIMITS = FrontLimits()
-    _head_timer: asyncio.TimerHandle | None = None
-    _age_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        if len(self.connections) > self.LIMITS.connections:
-            log.warning("%d connections are open; another is closed", self.LIMITS.connections)
-            transport.abort()
-            return
-        self.app: Any = _introduced(self.app, transport.get_extra_info("ssl_object"))
-        self._age_timer = self.loop.call_later(self.LIMITS.connection_seconds, self.shutdown)
-        self._watch_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._head_timer, self._age_timer):
-            if timer is not None:
-                timer.cancel()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._watch_head()
-
-    def _watch_head(self) -> None:
-        """A request whose head has begun is to be there in time; uvicorn has no such limit."""
-        if self.conn.their_state is not h11.IDLE:
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-                self._head_timer = None
-        elif self._head_timer is None and not self.transport.is_closing():
-            self._head_timer = self.loop.call_later(self.LIMITS.head_seconds, self._head_late)
-
-    def _head_late(self) -> None:
-        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
-            self.transport.close()
-
-    def send_400_response(self, msg: str) -> None:
-        answer = failed(400, "this is no HTTP request that is understood here")
-        headers = [*answer.raw_headers, (b"connection", b"close")]
-        try:
-            for event in (
-                h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
-                h11.Data(data=bytes(answer.body)),
-                h11.EndOfMessage(),
-            ):
-                self.transport.write(self.conn.send(event) or b"")
-        except h11.LocalProtocolError:
-            pass  # an answer was on its way already
-        self.transport.close()
-
-
-def _introduced(app: Any, tls: ssl.SSLObject | None) -> ASGIApp:
-    """`app`, told in every scope who the other end of this connection is."""
-    certificate = tls.getpeercert(binary_form=True) if tls is not None else None
-    entry: dict[str, Any] = {}
-    if certificate is not None:
-        try:
-            entry[PRINCIPAL] = principal_of(certificate)
-        except CredentialError as error:
-            entry[STRANGER] = str(error)
-
-    async def introduce(scope: Scope, receive: Receive, send: Send) -> None:
-        scope.update(entry)
-        await app(scope, receive, send)
-
-    return introduce
