@@ -30,12 +30,14 @@ from tacita.protocols import (
     Input,
     MaskWires,
     NonNegative,
+    OneHot,
     Pad,
     Permute,
     Product,
     PublicConvolution,
     PublicProduct,
     Ramps,
+    Ranks,
     ReLU,
     Reshape,
     Reveal,
@@ -48,6 +50,8 @@ from tacita.protocols import (
     WithinBound,
     Zero,
     exponential,
+    one_hot,
+    ranks,
     sign,
     tables,
     waves,
@@ -515,6 +519,83 @@ def ramps() -> list[Case]:
     ]
 
 
+def one_hots() -> list[Case]:
+    def case(
+        name: str,
+        shape: tuple[int, ...],
+        classes: int,
+        *,
+        bits: int | None = None,
+        hot: bool = True,
+        values: int = 0,
+        x: Ring | None = None,
+    ) -> Case:
+        many = one_hot.bits_of(classes) if bits is None else bits
+
+        def build(reads: Ids, writes: Ids) -> OneHot:
+            wanted, placed = (writes[0], writes[1:]) if hot else (None, writes)
+            return OneHot(wanted, tuple(placed), reads[0], tuple(reads[1:]), many, classes, shape)
+
+        return Case(
+            OneHot,
+            name,
+            build,
+            ((classes, *shape),) * (hot + values),
+            (
+                spread(shape, 0, classes - 1) if x is None else x,
+                *(spread(shape, LEAST, MOST, seed) for seed in range(values)),
+            ),
+            masked=True,
+        )
+
+    return [
+        case("scalar", (), 3),
+        case("empty", (0, 3), 5, values=1),
+        case("one", (1,), 1),
+        case("two", (513,), 2),
+        case("shape", (2, 3, 5), 10),
+        case("power-of-two", (513,), 16),
+        case("value", (513,), 10, values=1, hot=False),
+        case("several-values", (2, 65), 10, values=3),
+        case("more-bits", (70,), 10, bits=9, values=1),
+        case("outside", (7,), 10, x=ring([-1, -6, -7, 10, 15, 16, 25])),
+        case("whole-ring", (70,), 16, x=spread((70,), LEAST, MOST)),
+        case("large", (3,), 40_000),
+        case("in-pieces", (20_000,), 17, values=1),
+    ]
+
+
+def rankings() -> list[Case]:
+    def case(
+        name: str,
+        n: int,
+        m: int,
+        *,
+        reach: int = (1 << 62) - 1,
+        bits: int = 64,
+        x: Ring | None = None,
+    ) -> Case:
+        return Case(
+            Ranks,
+            name,
+            lambda reads, writes: ranks.ranks(*writes, *reads, (n, m), bits),
+            ((n, m),),
+            (spread((n, m), -reach, reach, seed=n) if x is None else x,),
+            masked=True,
+        )
+
+    return [
+        *(case(f"{n}x{m}", n, m) for n, m in [(2, 1), (2, 513), (3, 70), (10, 128), (41, 3)]),
+        *(case(f"{n}-ties", n, 65, reach=2) for n in (2, 3, 13)),
+        case("all-equal", 13, 3, x=ring(np.full((13, 3), -7))),
+        case("ascending", 13, 1, x=ring(np.arange(13)[:, None])),
+        case("descending", 13, 1, x=ring(np.arange(13, 0, -1)[:, None])),
+        case("narrow", 10, 65, reach=(1 << 31) - 1, bits=33),
+        case("narrow-many", 50, 7, reach=3, bits=4),
+        case("no-column", 3, 0),
+    ]
+
+
 def zeros() -> list[Case]:
     def case(name: str, shape: tuple[int, ...], plan: tables.Plan, x: Ring | None = None) -> Case:
         most = (1 << (plan.bits - 1)) - 1
@@ -920,6 +1001,8 @@ CASES: tuple[Case, ...] = (
     *zeros(),
     *staircases(),
     *ramps(),
+    *one_hots(),
+    *rankings(),
     *relus(),
     *extrema(),
     *bounds(),

@@ -29,10 +29,12 @@ from tacita.protocols import (
     Extremum,
     MaskWires,
     NonNegative,
+    OneHot,
     Pad,
     Permute,
     Product,
     Ramps,
+    Ranks,
     ReLU,
     Staircase,
     Truncate,
@@ -234,6 +236,36 @@ def test_openings_of_an_exponential_of_four_segments():
         deals=[low(1)],
     )
     check_openings(scene)
+
+
+def test_one_hot():
+    scene = Scene(
+        low(2),
+        one_wire,
+        lambda n: masked(n, OneHot(1, (), 0, (), 2, 3, (n,))),
+        deals=[low(1)],
+        outputs=(1,),
+        result=lambda secret: [int(secret[0] == j) for j in range(3)],
+        result_bits=1,
+    )
+    check_everything(scene)
+
+
+def test_a_value_at_a_private_place():
+    # The dealt shares are of the mask's column, and of the value's mask in it.
+    scene = Scene(
+        low(1),
+        lambda n: [(n,), (n,)],
+        lambda n: [MaskWires((0, 1), ((n,), (n,))), OneHot(2, (3,), 0, (1,), 1, 2, (n,))],
+        deals=[low(1)],
+        outputs=(2, 3),
+        result=lambda secret: [
+            *(int(secret[0] == j) for j in range(2)),
+            *(secret[1] * (secret[0] == j) for j in range(2)),
+        ],
+        result_bits=1,
+    )
+    check_everything(scene)
 
 
 # ---- comparisons -------------------------------------------------------------------------------
@@ -463,6 +495,35 @@ def test_openings_of_a_tournament():
     pair = [low(1), low(1), top(2), top(2)]
     masks = [top(2), top(2), low(2)]
     check_openings(extremum(3, levels, masks=masks, deals=[*pair, *pair, low(2)]), 1)
+
+
+def ranking(m, bits, plan):
+    def result(secret):
+        values = [signed(v, bits) for v in secret]
+        if max(values) - min(values) >= 1 << (bits - 1):
+            return None  # a difference outside the width
+        order = sorted(range(m), key=lambda i: -values[i])
+        return [order.index(i) for i in range(m)]
+
+    return Scene(
+        top(bits),
+        lambda n: [(m, n)],
+        lambda n: [MaskWires((0,), ((m, n),)), Ranks(1, 0, (m, n), width(bits, plan))],
+        deals=[low(2)],
+        outputs=(1,),
+        result=result,
+    )
+
+
+def test_ranks_of_two():
+    check_everything(ranking(2, 2, Plan((1,), ())), 4)
+
+
+@pytest.mark.parametrize(
+    ("m", "bits", "plan"), [(2, 3, TWO_CHUNKS), (3, 2, Plan((1,), ()))], ids=["two", "three"]
+)
+def test_openings_of_ranks(m, bits, plan):
+    check_openings(ranking(m, bits, plan), 2)
 
 
 # ---- checked mode ------------------------------------------------------------------------------

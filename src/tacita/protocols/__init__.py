@@ -9,8 +9,10 @@ from tacita.protocols.exponential import Exponential
 from tacita.protocols.extremum import Extremum
 from tacita.protocols.linear import Combine, Concatenate, PublicProduct, Sum
 from tacita.protocols.mask import MaskWires
+from tacita.protocols.one_hot import OneHot
 from tacita.protocols.product import Product
 from tacita.protocols.ramps import Ramps
+from tacita.protocols.ranks import Ranks
 from tacita.protocols.relu import ReLU
 from tacita.protocols.staircase import Staircase
 from tacita.protocols.truncate import Truncate
@@ -31,12 +33,14 @@ AnyInstruction = (
     | Input
     | MaskWires
     | NonNegative
+    | OneHot
     | Pad
     | Permute
     | Product
     | PublicConvolution
     | PublicProduct
     | Ramps
+    | Ranks
     | ReLU
     | Reshape
     | Reveal
@@ -64,12 +68,14 @@ __all__ = [
     "Input",
     "MaskWires",
     "NonNegative",
+    "OneHot",
     "Pad",
     "Permute",
     "Product",
     "PublicConvolution",
     "PublicProduct",
     "Ramps",
+    "Ranks",
     "ReLU",
     "Reshape",
     "Reveal",

@@ -37,10 +37,10 @@ from tacita.ring.planes import Layout
 WIDEST_CHUNK = 8  # bits: tables of 256 entries
 WIDEST_FAN = 8  # nodes: 2^8 products
 DEALT_FOR_A_ROUND = 48 << 10  # bytes: below this, fewer rounds are worth wider tables
-# Measured: how many dealt bytes take as long as an opened one, and how many looks at a table entry
-# that is there already take as long as dealing one.
+# Measured, about: how many dealt bytes take as long as an opened one, and how many looks at a table
+# entry that is there already take as long as dealing one.
 OPENED_TO_DEALT = 3
-LOOKS_TO_DEALT = 8
+LOOKS_TO_DEALT = 12
 
 
 class Plan(msgspec.Struct, frozen=True, dict=True):
