@@ -4,7 +4,8 @@
     python -m bench --quick             the suite, each as small as it goes
     python -m bench NAME [options]      one: `python -m bench networks --help` tells its options
 
-Names: kernels, elementwise, secure_mlp, networks, accuracy, daemons, peers, draw.
+Names: kernels, elementwise, functions, secure_mlp, networks, training, accuracy, daemons, peers,
+draw.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ import subprocess
 import sys
 
 NAMES = (
-    "kernels", "elementwise", "secure_mlp", "networks", "accuracy", "daemons", "peers", "draw",
+    "kernels", "elementwise", "functions", "secure_mlp", "networks", "training", "accuracy",
+    "daemons", "peers", "draw",
 )  # fmt: skip
 SUITE: tuple[tuple[str, ...], ...] = (
     ("kernels",),
     ("elementwise",),
+    ("functions",),
     ("secure_mlp",),
     ("networks",),
+    ("training",),
     ("accuracy", "--bits", "12,16", "--images", "1000"),
 )
 WITHOUT_QUICK = {"kernels"}

@@ -12,21 +12,27 @@ from tacita.protocols import (
     Concatenate,
     Convolution,
     Expand,
+    Exponential,
     Extremum,
     Gather,
     MaskWires,
     NonNegative,
+    OneHot,
     Pad,
     Permute,
     Product,
     PublicConvolution,
     PublicProduct,
+    Ramps,
+    Ranks,
     ReLU,
     Reshape,
     Slice,
+    Staircase,
     Sum,
     Take,
     Truncate,
+    Waves,
     WithinBound,
     Zero,
     sign,
@@ -34,6 +40,7 @@ from tacita.protocols import (
 )
 from tacita.protocols.extremum import tournament
 from tacita.protocols.relu import relu_width
+from tacita.protocols.staircase import staircase_width
 from tacita.ring.fixed_point import Precision
 from tacita.runtime.embedded import EmbeddedSession
 from tacita.torch.lowering import arithmetic, comparison, extrema, matrices, selection
@@ -128,7 +135,23 @@ def every_instruction():
     hand.mask(flat)
     positive, nothing = hand.wire(5), hand.wire(3, 4)
     hand.emit(NonNegative, positive, part, (5,), sign.width(33, 5))
+    stairs, climbs = hand.wire(2, 5), (-9, 4)
+    hand.emit(
+        Staircase, stairs, part, climbs, (1, 0), ((2, 3), (5, -7)), (5,),
+        staircase_width(-(1 << 20), 1 << 20, climbs, 5),
+    )  # fmt: skip
+    ramps = hand.wire(2, 5)
+    hand.emit(
+        Ramps, ramps, part, climbs, (5,), staircase_width(-(1 << 20), 1 << 20, climbs, 5),
+    )  # fmt: skip
     hand.emit(Zero, nothing, chosen, (3, 4), tables.plan(64, 12, order=False))
+    curved, powers = hand.wire(5), hand.wire(5)
+    hand.emit(Waves, curved, part, 1 << 40, ((5, -3), (0, 1 << 20)), (5,), place="functions")
+    hand.emit(Exponential, powers, part, -512, 64, 10, 1, 16, 16, (5,), place="functions")
+    places, hot, placed = hand.wire(3, 4), hand.wire(3, 3, 4), hand.wire(3, 3, 4)
+    hand.emit(Ranks, places, chosen, (3, 4), sign.width(44, 12), place="functions")
+    hand.mask(places)
+    hand.emit(OneHot, hot, (placed,), places, (chosen,), 2, 3, (3, 4), place="functions")
     column, value, index = hand.wire(16, 1), hand.wire(1), hand.wire(1)
     hand.emit(Reshape, column, flat, (16, 1))
     hand.emit(Extremum, value, index, column, (16, 1), tournament(16, 1, 44))
@@ -148,7 +171,8 @@ def every_instruction():
     hand.emit(
         PublicConvolution, edges, features, kernel, False, (1, 1), (0, 0), (1, 1), 1, (1, 2, 2, 2)
     )
-    return hand.program(positive, nothing, value, index, summed, edges)
+    functions = (stairs, ramps, curved, powers)
+    return hand.program(positive, *functions, nothing, value, index, summed, edges)
 
 
 # ---- running programs --------------------------------------------------------------------------

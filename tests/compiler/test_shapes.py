@@ -10,6 +10,7 @@ from tacita.protocols import (
     Concatenate,
     Convolution,
     Expand,
+    Exponential,
     Extremum,
     Gather,
     NonNegative,
@@ -20,9 +21,11 @@ from tacita.protocols import (
     ReLU,
     Reshape,
     Slice,
+    Staircase,
     Sum,
     Take,
     Truncate,
+    Waves,
     WithinBound,
     Zero,
     sign,
@@ -50,6 +53,16 @@ def extremum(h, levels, shape=(2, 3), x=None, value=True):
     h.emit(Extremum, out, None, x, shape, levels, place="layer.0")
 
 
+def waves(turn=1 << 40, pairs=((5, -5),), shape=(2, 3)):
+    return lambda h: h.result(Waves, h.y, turn, pairs, shape, shape=shape)
+
+
+def exponential(low=-16 << 16, scale=1 << 16, segment=20, index=1, a=16, b=40, shape=(2, 3)):
+    return lambda h: h.result(
+        Exponential, h.y, low, scale, segment, index, a, b, shape, shape=shape
+    )
+
+
 def padding(low=NO, high=NO, interior=NO, shape=(2, 3)):
     return lambda h: h.result(Pad, h.x, low, high, interior, shape=shape)
 
@@ -57,6 +70,12 @@ def padding(low=NO, high=NO, interior=NO, shape=(2, 3)):
 def matrix(h, left, right, shape):
     return h.result(
         PublicProduct, h.input(*left), h.constant(np.ones(right)), True, False, shape, shape=shape
+    )
+
+
+def stairs(h, thresholds=(-4, 8), base=(1, 2), steps=((1, 2), (3, 4)), width=NARROW, shape=(2, 3)):
+    return h.result(
+        Staircase, h.y, thresholds, base, steps, shape, width, shape=(len(base), *shape)
     )
 
 
@@ -280,6 +299,70 @@ SHAPES = {
 }
 
 PARAMETERS = {
+    "staircase without thresholds": (
+        lambda h: stairs(h, (), steps=((), ())),
+        "1 … 64 thresholds, not 0",
+    ),
+    "staircase of very many thresholds": (
+        lambda h: stairs(h, tuple(range(65)), steps=((0,) * 65,) * 2),
+        "1 … 64 thresholds, not 65",
+    ),
+    "staircase without functions": (
+        lambda h: stairs(h, base=(), steps=()),
+        "a staircase has 1 … 64 functions",
+    ),
+    "staircase of very many functions": (
+        lambda h: stairs(h, base=(0,) * 65, steps=((0, 0),) * 65),
+        "a staircase has 1 … 64 functions",
+    ),
+    "staircase with a function too many": (
+        lambda h: stairs(h, steps=((1, 2),)),
+        "each with a base and steps, not 2 and 1",
+    ),
+    "staircase with a step too few": (
+        lambda h: stairs(h, steps=((1, 2), (3,))),
+        "a function has 1 steps",
+    ),
+    "staircase with a step too many": (
+        lambda h: stairs(h, steps=((1, 2), (3, 4, 5))),
+        "a function has 3 steps",
+    ),
+    "staircase that goes down": (lambda h: stairs(h, (8, -4)), "do not ascend"),
+    "staircase with equal neighbours": (lambda h: stairs(h, (8, 8)), "do not ascend"),
+    "staircase with a threshold outside of the ring": (
+        lambda h: stairs(h, (0, 1 << 63)),
+        "the threshold 9223372036854775808 does not fit",
+    ),
+    "staircase with a base outside of the ring": (
+        lambda h: stairs(h, base=(0, 1 << 63)),
+        "the base 9223372036854775808 does not fit",
+    ),
+    "staircase with a step outside of the ring": (
+        lambda h: stairs(h, steps=((0, 0), (0, -(1 << 63) - 1))),
+        "the step -9223372036854775809 does not fit",
+    ),
+    "staircase with thresholds between what it compares": (
+        lambda h: stairs(h, (-4, 9), width=sign.width(40, 6, drop=2)),
+        "the threshold 9 is no multiple of",
+    ),
+    "staircase of more bits than the ring": (
+        lambda h: stairs(h, width=sign.Width(66, 0, Plan((8,) * 8 + (1,), ()))),
+        "width of 66",
+    ),
+    "staircase with a plan that ends nowhere": (
+        lambda h: stairs(h, width=sign.Width(5, 0, Plan((2, 2), ()))),
+        "leave 2 nodes",
+    ),
+    "staircase of another shape": (
+        lambda h: stairs(h, shape=(6,)),
+        "it is declared for the shape",
+    ),
+    "staircase of no elements": (
+        lambda h: h.result(
+            Staircase, h.weight(0, 3), (1,), (0,), ((1,),), (0, 3), NARROW, shape=(1, 0, 3)
+        ),
+        "has no elements",
+    ),
     "truncation by nothing": (
         lambda h: h.result(Truncate, h.y, 0, 62, (2, 3)),
         "the divisor 0",
@@ -298,6 +381,36 @@ PARAMETERS = {
         lambda h: h.result(Truncate, h.y, 2, 62, (6,), shape=(6,)),
         "it is declared for the shape",
     ),
+    "waves without a turn": (waves(turn=0), "the turn 0 is not one"),
+    "waves that turn backwards": (waves(turn=-1), "the turn -1 is not one"),
+    "waves that turn more than once": (waves(turn=1 << 64), "the turn 1844.* is not one"),
+    "no waves": (waves(pairs=()), "0 waves are not 1 … 32"),
+    "33 waves": (waves(pairs=((1, 1),) * 33), "33 waves are not 1 … 32"),
+    "waves that are too large": (waves(pairs=((1, 1), (0, (1 << 30) + 1))), "is larger than 1073"),
+    "waves that are too small": (waves(pairs=((-(1 << 30) - 1, 0),)), "is larger than 1073"),
+    "waves of another shape": (waves(shape=(3, 2)), "it is declared for the shape"),
+    "waves of absurd size": (waves(pairs=((-(1 << 63), 0),)), "is larger than 1073"),
+    "exponential without a scale": (exponential(scale=0), "its scale is not one"),
+    "exponential of a negative scale": (exponential(scale=-5), "its scale is not one"),
+    "exponential of an absurd scale": (exponential(scale=1 << 62), "its scale is not one"),
+    "exponential without segments": (exponential(segment=0), "do not have up to 62 bits"),
+    "exponential of absurd segments": (exponential(segment=1 << 62), "do not have up to 62 bits"),
+    "exponential of 63 bits": (
+        exponential(scale=1 << 61, segment=61, index=2),
+        "do not have up to 62 bits",
+    ),
+    "exponential without an index": (exponential(index=0), "its index has not 1"),
+    "exponential of too large an index": (exponential(index=6), "its index has not 1"),
+    "exponential of an absurd index": (exponential(index=1 << 62), "its index has not 1"),
+    "exponential of a negative index": (exponential(index=-1), "its index has not 1"),
+    "exponential from nowhere": (exponential(low=-(1 << 62) - 1), "start within"),
+    "exponential to nowhere": (exponential(low=1 << 62), "start within"),
+    "exponential with a negative unit": (exponential(a=-1), "a or b is not"),
+    "exponential with an absurd unit": (exponential(b=1 << 62), "a or b is not"),
+    "exponential of too many octaves": (exponential(scale=1 << 12), "more than 60 octaves"),
+    "exponential with large factors": (exponential(low=12 << 16, b=0), "factors exceed"),
+    "exponential with large results": (exponential(b=60), "results exceed"),
+    "exponential of another shape": (exponential(shape=(3, 2)), "it is declared for the shape"),
     "relu with a negative divisor": (
         lambda h: h.result(ReLU, h.y, -1, (2, 3), NARROW),
         "the divisor -1",

@@ -85,12 +85,15 @@ def test_prelu(group, count, shape):
     close(F.prelu(x * x - 1, group.share(w)), F.prelu(ra * ra - 1, stored(w)), 2)
 
 
-def test_dropout_in_training_is_refused(group):
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_dropout_in_training_is_that_of_the_same_seed(group, mode):
     x = group.share(VALUES)
-    with pytest.raises(UnsupportedOperation, match=r"eval\(\)"):
-        F.dropout(x, training=True)
-    with torch.inference_mode(), pytest.raises(UnsupportedOperation, match=r"eval\(\)"):
-        torch.dropout(x, 0.5, True)
+    for drop in (F.dropout, lambda x: torch.dropout(x, 0.5, True)):
+        torch.manual_seed(6)
+        expected = drop(stored(VALUES).float())
+        torch.manual_seed(6)
+        with mode():
+            close(drop(x), expected)
     kept, mask = torch.native_dropout(x, 0.5, False)
     close(kept, stored(VALUES))
     assert mask.all()

@@ -104,10 +104,14 @@ def test_division_by_public_tensors(group):
         group.share(a) / torch.tensor([1.0, 0.0, 2.0])
 
 
-def test_division_by_private_is_refused(group):
+def test_rounded_division_by_private_is_refused(group):
     x = group.share(torch.ones(2))
-    for operation in (lambda: x / x, lambda: 1 / x, lambda: torch.ones(2) / x, lambda: x // x):
-        with pytest.raises(UnsupportedOperation, match=r"div|//|reciprocal"):
+    for operation in (
+        lambda: x // x,
+        lambda: torch.div(x, x, rounding_mode="trunc"),
+        lambda: torch.div(torch.ones(2), x, rounding_mode="floor"),
+    ):
+        with pytest.raises(UnsupportedOperation, match=r"rounding|//"):
             operation()
 
 
@@ -119,12 +123,10 @@ def test_powers(group, exponent):
     close(group.share(a) ** exponent, stored(a) ** exponent, units)
 
 
-@pytest.mark.parametrize("exponent", [-1, 0.5])
+@pytest.mark.parametrize("exponent", [-0.3, 0.7])
 def test_other_powers_are_refused(group, exponent):
-    with pytest.raises(UnsupportedOperation, match="integer of 0 or more"):
+    with pytest.raises(UnsupportedOperation, match=r"multiples of 0\.5"):
         group.share(torch.ones(2)) ** exponent
-    with pytest.raises(UnsupportedOperation):
-        2 ** group.share(torch.ones(2))
 
 
 def test_square_uses_one_mask(group):

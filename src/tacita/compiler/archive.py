@@ -31,7 +31,7 @@ from tacita.protocols import AnyInstruction
 MAGIC = b"\x89Tacita\n"  # no text file starts like this, and line-ending repairs break it
 VERSION = 1
 LARGEST = 1 << 30  # bytes of an archive: public constants can be a whole network's weights
-MOST_ITEMS = 1 << 22  # numbers, names and lists in a body, each of which becomes an object
+MOST_ITEMS = 1 << 20  # numbers, names and lists in a body; ResNet-50 has eleven thousand
 DEEPEST = 16  # lists in lists; the instructions of today take 11
 
 _HEAD = struct.Struct("<8sIQ")
@@ -95,7 +95,7 @@ def decode(data: bytes) -> Program:
     malformed. Memory: twice the archive's beside it, and an object for each of its items.
     """
     body = _opened(data)
-    _check_extent(body)
+    check_extent(body)
     try:
         read = _decode_body(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
@@ -179,7 +179,7 @@ _NUMBERS = {
 }  # fmt: skip
 
 
-def _check_extent(body: memoryview) -> None:
+def check_extent(body: memoryview) -> None:
     """Walks through msgpack without making anything of it: nothing is nested too deep, there are
     not too many items, and none is longer than what is there."""
     at, items, size = 0, 0, len(body)

@@ -8,6 +8,7 @@ makes no array of a wire's size. An instruction without a rule cannot stand in a
 from __future__ import annotations
 
 from functools import singledispatch
+from itertools import pairwise
 from math import prod
 from reprlib import repr as brief
 
@@ -21,27 +22,36 @@ from tacita.protocols import (
     Concatenate,
     Convolution,
     Expand,
+    Exponential,
     Extremum,
     Gather,
     MaskWires,
     NonNegative,
+    OneHot,
     Pad,
     Permute,
     Product,
     PublicConvolution,
     PublicProduct,
+    Ramps,
+    Ranks,
     ReLU,
     Reshape,
     Slice,
+    Staircase,
     Sum,
     Take,
     Truncate,
+    Waves,
     WithinBound,
     Zero,
+    exponential,
     sign,
     tables,
 )
 from tacita.protocols.bracket import Bracket
+from tacita.protocols.one_hot import MOST_BITS
+from tacita.protocols.waves import LARGEST_WAVE, MOST_WAVES
 from tacita.ring import kernels
 from tacita.ring.randomness import BRANCHES
 
@@ -52,6 +62,8 @@ LARGEST_WIRE = 1 << 31  # elements: 16 GiB of shares
 EVERYTHING = 1 << (TRUNCATION_BITS - 1)
 MOST_CHUNKS = 64  # of a plan
 LARGEST_STEP = (1 << 31) - 1  # of a convolution's stride, padding and dilation
+MOST_THRESHOLDS = 64  # of a staircase: one for each bit of the ring
+MOST_COLUMNS = 64  # functions of a staircase
 LARGEST_COEFFICIENT = 1 << (RING_BITS - 1)
 
 
@@ -77,7 +89,7 @@ def combined(instruction: Combine, *read: Shape) -> tuple[Shape, ...]:
             f"the coefficient {brief(coefficient)} does not fit in 64 bits",
         )
     shape: Shape = ()
-    for each in read:
+    for each in dict.fromkeys(read):
         shape = _broadcast(shape, each)
     _need(
         _broadcast(shape, instruction.shape) == instruction.shape,
@@ -91,7 +103,7 @@ def concatenated(instruction: Concatenate, *read: Shape) -> tuple[Shape, ...]:
     _need(bool(read), "it joins nothing")
     first, dim = read[0], instruction.dim
     _need_dim(dim, first)
-    for each in read:
+    for each in dict.fromkeys(read):
         _need(
             len(each) == len(first)
             and each[:dim] == first[:dim]
@@ -260,6 +272,29 @@ def truncated(instruction: Truncate, *read: Shape) -> tuple[Shape, ...]:
 
 
 @written.register
+def waved(instruction: Waves, *read: Shape) -> tuple[Shape, ...]:
+    turn, waves = instruction.turn, instruction.waves
+    _need(1 <= turn < 1 << RING_BITS, f"the turn {brief(turn)} is not one of 1 … 2^{RING_BITS} - 1")
+    _need(1 <= len(waves) <= MOST_WAVES, f"{len(waves)} waves are not 1 … {MOST_WAVES}")
+    for pair in waves:
+        _need(
+            max(map(abs, pair)) <= LARGEST_WAVE,
+            f"the wave {brief(pair)} is larger than {LARGEST_WAVE}",
+        )
+    return _elementwise(instruction.shape, read)
+
+
+@written.register
+def raised(instruction: Exponential, *read: Shape) -> tuple[Shape, ...]:
+    fields = instruction.low, instruction.segment_bits, instruction.index_bits
+    why = exponential.unfit(
+        exponential.Plan(*fields, instruction.a, instruction.b), instruction.scale
+    )
+    _need(why is None, f"an exponential cannot be taken: {why}")
+    return _elementwise(instruction.shape, read)
+
+
+@written.register
 def rectified(instruction: ReLU, *read: Shape) -> tuple[Shape, ...]:
     divisor, width = instruction.divisor, instruction.width
     _need_divisor(divisor)
@@ -269,11 +304,67 @@ def rectified(instruction: ReLU, *read: Shape) -> tuple[Shape, ...]:
         f"{width.drop} bits are left out of the comparison, which the divisor {divisor} does not "
         "cut off",
     )
-    return _elementwise(instruction.shape, read)
+    return _elementwise(instruction.shape, read) * len(instruction.writes)
 
 
 @written.register
 def compared(instruction: NonNegative, *read: Shape) -> tuple[Shape, ...]:
+    _check_whole_width(instruction.width)
+    return _elementwise(instruction.shape, read)
+
+
+@written.register
+def stepped(instruction: Staircase, *read: Shape) -> tuple[Shape, ...]:
+    thresholds, base, steps = instruction.thresholds, instruction.base, instruction.steps
+    _need(
+        1 <= len(base) <= MOST_COLUMNS and len(steps) == len(base),
+        f"a staircase has 1 … {MOST_COLUMNS} functions, each with a base and steps, not "
+        f"{len(base)} and {len(steps)}",
+    )
+    _check_thresholds(thresholds, instruction.width)
+    for value, row in zip(base, steps, strict=True):
+        _need_word(value, "base")
+        _need(
+            len(row) == len(thresholds),
+            f"a function has {len(row)} steps, not one for each of {len(thresholds)} thresholds",
+        )
+        for step in row:
+            _need_word(step, "step")
+    (shape,) = _elementwise(instruction.shape, read)
+    return ((len(base), *shape),)
+
+
+@written.register
+def ramped(instruction: Ramps, *read: Shape) -> tuple[Shape, ...]:
+    _check_whole_width(instruction.width)
+    _check_thresholds(instruction.thresholds, instruction.width)
+    (shape,) = _elementwise(instruction.shape, read)
+    return ((len(instruction.thresholds), *shape),)
+
+
+@written.register
+def hot(instruction: OneHot, *read: Shape) -> tuple[Shape, ...]:
+    bits, classes, shape = instruction.bits, instruction.classes, instruction.shape
+    _need(1 <= bits <= MOST_BITS, f"an index of {brief(bits)} bits is not one of 1 … {MOST_BITS}")
+    _need(
+        1 <= classes <= 1 << bits,
+        f"{brief(classes)} classes are not 1 … {1 << bits}, as many as {bits} bits count",
+    )
+    _need(bool(instruction.writes), "neither one-hot columns nor values in them are wanted")
+    _need(
+        len(instruction.placed) == len(instruction.values),
+        f"{len(instruction.values)} values are put into {len(instruction.placed)} wires",
+    )
+    for each in read:
+        _elementwise(shape, (each,))
+    return ((classes, *shape),) * len(instruction.writes)
+
+
+@written.register
+def ranked(instruction: Ranks, *read: Shape) -> tuple[Shape, ...]:
+    (x,) = read
+    _need(len(x) == 2, f"candidates stand along the first of two dimensions, not in {x}")
+    _need(x[0] >= 2, f"there is no order of {x[0]} candidates")
     _check_whole_width(instruction.width)
     return _elementwise(instruction.shape, read)
 
@@ -349,6 +440,32 @@ def _need_divisor(divisor: int) -> None:
 
 def _need_bits(bits: int, widest: int) -> None:
     _need(2 <= bits <= widest, f"a width of {brief(bits)} bits is not one of 2 … {widest}")
+
+
+def _check_thresholds(thresholds: tuple[int, ...], width: sign.Width) -> None:
+    _need(
+        1 <= len(thresholds) <= MOST_THRESHOLDS,
+        f"there are 1 … {MOST_THRESHOLDS} thresholds, not {len(thresholds)}",
+    )
+    _check_width(width, RING_BITS)
+    for threshold in thresholds:
+        _need_word(threshold, "threshold")
+        _need(
+            threshold % (1 << width.drop) == 0,
+            f"the threshold {threshold} is no multiple of 2^{width.drop}, as {width.drop} bits are "
+            "left out",
+        )
+    _need(
+        all(one < other for one, other in pairwise(thresholds)),
+        f"the thresholds {brief(thresholds)} do not ascend",
+    )
+
+
+def _need_word(value: int, what: str) -> None:
+    _need(
+        -LARGEST_COEFFICIENT <= value < LARGEST_COEFFICIENT,
+        f"the {what} {brief(value)} does not fit in 64 bits",
+    )
 
 
 def _elementwise(declared: Shape, read: tuple[Shape, ...]) -> tuple[Shape, ...]:

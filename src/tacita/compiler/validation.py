@@ -29,6 +29,7 @@ MOST_DIMENSIONS = 8
 LARGEST_NUMBER = (1 << 63) - 1  # of scales and bounds
 LONGEST_NAME = 512  # characters
 DEEPEST_VIEW = 256  # views of views: roles find a mask by walking down to it
+BEFOREHAND, NEVER = 0, 1 << 62  # turns at which wires are masked
 MOST_OPENED = 1 << 37  # bytes that one instruction opens, or that are dealt for it
 
 
@@ -44,7 +45,7 @@ def validate(program: Program) -> None:
         state.bind(f"input {port.name!r}", port.wire)
     for port in program.weights:
         state.bind(f"weight {port.name!r}", port.wire)
-        state.masked[port.wire] = True
+        state.masked[port.wire] = BEFOREHAND
     for literal in program.constants:
         state.bind("a constant", literal.wire)
         state.public[literal.wire] = True
@@ -69,16 +70,28 @@ def validate(program: Program) -> None:
 
 
 class _State:
-    """What is known of each wire after the instructions so far."""
+    """What is known of each wire after the instructions so far.
+
+    masked: the turn at which a wire gets a mask, of its own or as a view of what gets one; turns
+    count all wires of all MaskWires. A view may be older than the mask on what it shows, so the
+    turns of masks are read off the whole program first, and a view takes the earlier of its own
+    and its source's. So nobody walks through views of views, of which a hostile program has many.
+    """
 
     def __init__(self, program: Program) -> None:
         count = len(program.wires)
         self.wires = program.wires
         self.written = [False] * count
         self.public = [False] * count  # a constant, or a view of one
-        self.masked = [False] * count  # by itself; see `has_mask`
-        self.base: list[int | None] = [None] * count
         self.depth = [0] * count  # how many views lie between a wire and what it shows
+        self.turn = 0
+        self.masked = [NEVER] * count
+        turn = 0
+        for instruction in program.instructions:
+            for wire in instruction.masks:
+                turn += 1
+                if 0 <= wire < count:
+                    self.masked[wire] = min(self.masked[wire], turn)
 
     def bind(self, what: str, wire: int) -> None:
         if not 0 <= wire < len(self.wires):
@@ -95,16 +108,12 @@ class _State:
 
     def has_mask(self, wire: int) -> bool:
         """Of its own, or that of what it is a view of."""
-        at: int | None = wire
-        while at is not None:
-            if self.masked[at]:
-                return True
-            at = self.base[at]
-        return False
+        return self.masked[wire] <= self.turn
 
     def take(self, instruction: Instruction) -> None:
         for wire in instruction.reads:
             self.need_written(wire)
+        _check_dimensions(instruction)
         results = shapes.written(instruction, *(self.wires[w].shape for w in instruction.reads))
         for wire in masked_operands(instruction):
             if not self.has_mask(wire):
@@ -137,7 +146,7 @@ class _State:
     def _alias(self, instruction: Instruction) -> None:
         (source,) = instruction.reads
         (wire,) = instruction.writes
-        self.base[wire] = source
+        self.masked[wire] = min(self.masked[wire], self.masked[source])
         self.public[wire] = self.public[source]
         self.depth[wire] = self.depth[source] + 1
         if self.depth[wire] > DEEPEST_VIEW:
@@ -149,7 +158,7 @@ class _State:
         # With two masks to choose from, what runs side by side would not agree on one.
         if self.has_mask(wire):
             raise ProgramError(f"wire {wire} is masked already")
-        self.masked[wire] = True
+        self.turn += 1
 
 
 def masked_operands(instruction: Instruction) -> tuple[int, ...]:
@@ -189,6 +198,13 @@ def _check_counts(program: Program) -> None:
             raise ProgramError(f"the name {name!r} cannot be printed")
     for what, ports in (("input", program.inputs), ("weight", program.weights)):
         _check_distinct(what, ports)
+
+
+def _check_dimensions(instruction: Instruction) -> None:
+    """Before anybody multiplies them: a product of very many numbers takes very long."""
+    shape = getattr(instruction, "shape", ())
+    if len(shape) > MOST_DIMENSIONS:
+        raise ProgramError(f"a shape of {len(shape)} dimensions; the most are {MOST_DIMENSIONS}")
 
 
 def _names(program: Program) -> Iterator[str]:

@@ -18,10 +18,14 @@ from tacita.protocols import (
     Product,
     PublicConvolution,
     PublicProduct,
+    Ramps,
+    Ranks,
     ReLU,
+    Staircase,
     WithinBound,
     Zero,
 )
+from tacita.protocols.ranks import pair_count
 
 
 @singledispatch
@@ -65,6 +69,11 @@ def _(instruction: ReLU | NonNegative | Zero) -> int:
     return prod(instruction.shape)
 
 
+@comparisons.register(Staircase | Ramps)
+def _(instruction: Staircase | Ramps) -> int:
+    return len(instruction.thresholds) * prod(instruction.shape)
+
+
 @comparisons.register
 def _(instruction: WithinBound) -> int:
     return 2 * prod(instruction.shape)  # with the bound on either side
@@ -76,3 +85,8 @@ def _(instruction: Extremum) -> int:
     return sum(
         len(group.pairs) * group.count * columns for level in instruction.levels for group in level
     )
+
+
+@comparisons.register
+def _(instruction: Ranks) -> int:
+    return pair_count(instruction.shape)

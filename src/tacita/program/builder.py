@@ -7,8 +7,8 @@ table) is written once, against this interface.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Hashable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,11 @@ class Handle:
 
     base: the handle of which this one is a view, if any: a mask on the base serves the view.
     public: True for a constant that every role holds.
+    derived: what has been computed of this wire alone, to be used again; it goes when the handle
+        does. Nothing in it may refer to the handle itself.
     """
 
-    __slots__ = ("__weakref__", "_masked", "base", "builder", "public", "wire")
+    __slots__ = ("__weakref__", "_masked", "base", "builder", "derived", "public", "wire")
 
     def __init__(
         self, builder: Builder, wire: Wire, *, base: Handle | None = None, public: bool = False
@@ -33,6 +35,7 @@ class Handle:
         self.wire = wire
         self.base = base
         self.public = public
+        self.derived: dict[Hashable, Any] | None = None
         self._masked = False
 
     def __del__(self) -> None:

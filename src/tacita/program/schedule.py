@@ -7,7 +7,7 @@ round travels together. The schedule depends on the program alone, so all roles 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tacita.program.cost import Cost
@@ -29,11 +29,15 @@ class Schedule:
 def schedule(instructions: Sequence[Instruction]) -> Schedule:
     """An instruction waits for whoever writes what it reads, and for the masks on that.
 
-    A wire has a mask of its own, or that of a wire which it is a view of.
+    A wire has a mask of its own, or that of a wire which it is a view of: the nearest, which is
+    the earliest, since a view of what is masked needs no mask. Linear in reads and writes.
     """
-    base: dict[int, int] = {}
+    origin: dict[int, int] = {}  # of a view: what it shows in the end
     writer: dict[int, int] = {}
     masker: dict[int, int] = {}
+    for index, instruction in enumerate(instructions):
+        for wire in instruction.masks:
+            masker.setdefault(wire, index)
     last_on: dict[int, int] = {}  # the last mask on a wire or a view of it
     uses: Counter[int] = Counter()
     waits: list[int] = []
@@ -43,31 +47,26 @@ def schedule(instructions: Sequence[Instruction]) -> Schedule:
         for wire in instruction.reads:
             if wire in writer:
                 before.add(writer[wire])
-            before.update(masker[each] for each in _lineage(wire, base) if each in masker)
+            if masker.get(wire, index) < index:
+                before.add(masker[wire])
         for wire in instruction.masks:
             # Masks on views of one wire keep their order: a view that has its own comes first.
-            *_, origin = _lineage(wire, base)
-            if last_on.get(origin, index) != index:
-                before.add(last_on[origin])
-            last_on[origin] = index
+            shown = origin.get(wire, wire)
+            if last_on.get(shown, index) != index:
+                before.add(last_on[shown])
+            last_on[shown] = index
         for earlier in before:
             followers[earlier].append(index)
         waits.append(len(before))
         for wire in instruction.writes:
             writer[wire] = index
             if instruction.aliases:
-                (base[wire],) = instruction.reads
-        for wire in instruction.masks:
-            masker[wire] = index
+                (source,) = instruction.reads
+                origin[wire] = origin.get(source, source)
+                if source in masker:
+                    masker[wire] = min(masker.get(wire, masker[source]), masker[source])
         uses.update((*instruction.reads, *instruction.writes))
     return Schedule(tuple(waits), tuple(map(tuple, followers)), dict(uses))
-
-
-def _lineage(wire: int, base: dict[int, int]) -> Iterator[int]:
-    yield wire
-    while wire in base:
-        wire = base[wire]
-        yield wire
 
 
 def starts(instructions: Sequence[Instruction]) -> tuple[list[int], int]:

@@ -30,12 +30,17 @@ def _enter(aliases: Aliases, tensor: Any) -> None:
     aliases[key] = weakref.ref(tensor, lambda _: aliases.pop(key, None))
 
 
+def unaliased(tensor: Any) -> bool:
+    """Whether no other living tensor shares memory with this one."""
+    return tensor._aliases is None or len(tensor._aliases) <= 1
+
+
 def require_unaliased(tensor: Any, what: str) -> None:
     """Raises UsageError where another living tensor shares memory with this one."""
     aliases = tensor._aliases
     if aliases is None:
         return
-    if len(aliases) > 1:
+    if not unaliased(tensor):
         raise UsageError(
             f"{what} on a tensor that has views, or is one: the others would not see the change. "
             "Write y = x + … (and no in-place activation), or take a clone() first"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,22 +16,41 @@ import torch
 from tacita.torch.lowering import (
     activation,
     arithmetic,
+    attention,
     averaging,
     comparison,
     conversion,
     convolution,
+    convolution_gradients,
+    cross_entropy,
     division,
+    dropout,
+    embedding,
+    encoder_layer,
+    exponentials,
     extrema,
+    gradients,
     joining,
+    logarithms,
+    losses,
     matrices,
     normalisation,
+    normalisation_gradients,
+    norms,
     padding,
     pooling,
+    pooling_gradients,
+    powers,
     rearrangement,
+    reciprocals,
     reduction,
     roots,
+    scattering,
     selection,
     shape,
+    smooth,
+    softmax,
+    sorting,
 )
 
 Lowered = Callable[..., Any]
@@ -47,8 +67,9 @@ _VALUES: dict[str, Lowered] = {
     "mul.Tensor": arithmetic.mul,
     "mul.Scalar": arithmetic.mul,
     "square.default": arithmetic.square,
-    "pow.Tensor_Scalar": arithmetic.power,
-    "pow.Tensor_Tensor": arithmetic.power,
+    "pow.Tensor_Scalar": powers.power,
+    "pow.Tensor_Tensor": powers.power,
+    "pow.Scalar": powers.power,
     "addcmul.default": arithmetic.addcmul,
     "lerp.Scalar": arithmetic.lerp,
     "lerp.Tensor": arithmetic.lerp,
@@ -62,6 +83,59 @@ _VALUES: dict[str, Lowered] = {
     "remainder.Scalar": division.remainder,
     "remainder.Tensor": division.remainder,
     "addcdiv.default": division.addcdiv,
+    "reciprocal.default": reciprocals.reciprocal,
+    # exponentials and logarithms
+    "exp.default": exponentials.exp_,
+    "exp2.default": exponentials.exp2,
+    "expm1.default": exponentials.expm1,
+    "log.default": logarithms.log_,
+    "log2.default": logarithms.log2,
+    "log10.default": logarithms.log10,
+    "log1p.default": logarithms.log1p,
+    "logsumexp.default": softmax.logsumexp,
+    "softmax.int": softmax.softmax,
+    "_softmax.default": softmax.softmax,
+    "_safe_softmax.default": softmax.softmax,
+    "_softmax_backward_data.default": softmax.softmax_backward,
+    "log_softmax.int": softmax.log_softmax,
+    "_log_softmax.default": softmax.log_softmax,
+    "_log_softmax_backward_data.default": softmax.log_softmax_backward,
+    # smooth activations
+    "sigmoid.default": smooth.sigmoid,
+    "sigmoid_backward.default": smooth.sigmoid_backward,
+    "tanh.default": smooth.tanh,
+    "tanh_backward.default": smooth.tanh_backward,
+    "erf.default": smooth.erf,
+    "erfc.default": smooth.erfc,
+    "gelu.default": smooth.gelu,
+    "gelu_backward.default": smooth.gelu_backward,
+    "silu.default": smooth.silu,
+    "silu_backward.default": smooth.silu_backward,
+    "mish.default": smooth.mish,
+    "mish_backward.default": smooth.mish_backward,
+    "softplus.default": smooth.softplus,
+    "softplus_backward.default": smooth.softplus_backward,
+    "log_sigmoid_forward.default": smooth.log_sigmoid_forward,
+    "log_sigmoid_backward.default": smooth.log_sigmoid_backward,
+    "log_sigmoid.default": smooth.log_sigmoid,
+    "elu.default": exponentials.elu,
+    "elu_backward.default": exponentials.elu_backward,
+    "celu.default": exponentials.celu,
+    "selu.default": exponentials.selu,
+    # losses of classifications
+    "nll_loss_forward.default": cross_entropy.nll_loss_forward,
+    "nll_loss_backward.default": cross_entropy.nll_loss_backward,
+    "nll_loss2d_forward.default": cross_entropy.nll_loss_forward,
+    "nll_loss2d_backward.default": cross_entropy.nll_loss_backward,
+    "binary_cross_entropy_with_logits.default": cross_entropy.binary_cross_entropy_with_logits,
+    # norms and spreads
+    "linalg_vector_norm.default": norms.vector_norm,
+    "norm.Scalar": norms.norm,
+    "norm.ScalarOpt_dim": norms.norm,
+    "var.correction": norms.var,
+    "std.correction": norms.std,
+    "var_mean.correction": norms.var_mean,
+    "std_mean.correction": norms.std_mean,
     # matrix products
     "mm.default": matrices.mm,
     "bmm.default": matrices.bmm,
@@ -73,6 +147,14 @@ _VALUES: dict[str, Lowered] = {
     "addmv.default": matrices.addmv,
     "baddbmm.default": matrices.baddbmm,
     "linear.default": matrices.linear,
+    # attention, and whole layers of transformers
+    "scaled_dot_product_attention.default": attention.attention,
+    "_scaled_dot_product_flash_attention_for_cpu.default": attention.flash_attention,
+    "_scaled_dot_product_flash_attention_for_cpu_backward.default": (
+        attention.flash_attention_backward
+    ),
+    "_native_multi_head_attention.default": encoder_layer.multi_head_attention,
+    "_transformer_encoder_layer_fwd.default": encoder_layer.encoder_layer,
     # convolutions
     "convolution.default": convolution.convolution,
     "conv1d.default": convolution.ordinary,
@@ -135,6 +217,7 @@ _VALUES: dict[str, Lowered] = {
     "__xor__.Tensor": comparison.logical_xor,
     # choosing
     "relu.default": selection.relu,
+    "threshold_backward.default": gradients.threshold_backward,
     "leaky_relu.default": selection.leaky_relu,
     "relu6.default": activation.relu6,
     "hardtanh.default": activation.hardtanh,
@@ -142,9 +225,12 @@ _VALUES: dict[str, Lowered] = {
     "hardswish.default": activation.hardswish,
     "prelu.default": activation.prelu_per_channel,
     "_prelu_kernel.default": activation.prelu,
-    "dropout.default": activation.dropout,
-    "feature_dropout.default": activation.dropout,
-    "native_dropout.default": activation.native_dropout,
+    # dropout
+    "bernoulli.p": dropout.bernoulli,
+    "dropout.default": dropout.dropout,
+    "feature_dropout.default": dropout.feature_dropout,
+    "native_dropout.default": dropout.native_dropout,
+    "native_dropout_backward.default": dropout.native_dropout_backward,
     "threshold.default": selection.threshold,
     "abs.default": selection.abs_,
     "sign.default": selection.sign_,
@@ -178,6 +264,47 @@ _VALUES: dict[str, Lowered] = {
     "any.dim": extrema.any_,
     "all.default": extrema.all_,
     "all.dim": extrema.all_,
+    # order
+    "sort.default": sorting.sort,
+    "sort.stable": sorting.stable_sort,
+    "msort.default": sorting.msort,
+    "argsort.default": sorting.argsort,
+    "argsort.stable": sorting.stable_argsort,
+    "topk.default": sorting.topk,
+    "kthvalue.default": sorting.kthvalue,
+    "median.default": sorting.median,
+    "median.dim": sorting.median_dim,
+    # backward passes
+    "leaky_relu_backward.default": gradients.leaky_relu_backward,
+    "_prelu_kernel_backward.default": gradients.prelu_backward,
+    "hardtanh_backward.default": gradients.hardtanh_backward,
+    "hardsigmoid_backward.default": gradients.hardsigmoid_backward,
+    "hardswish_backward.default": gradients.hardswish_backward,
+    "convolution_backward.default": convolution_gradients.convolution_backward,
+    "max_pool2d_with_indices_backward.default": pooling_gradients.max_pool_backward,
+    "adaptive_max_pool2d_backward.default": pooling_gradients.max_pool_backward,
+    "avg_pool2d_backward.default": pooling_gradients.avg_pool2d_backward,
+    "_adaptive_avg_pool2d_backward.default": pooling_gradients.adaptive_avg_pool2d_backward,
+    "native_batch_norm_backward.default": normalisation_gradients.native_batch_norm_backward,
+    "native_layer_norm_backward.default": normalisation_gradients.native_layer_norm_backward,
+    "native_group_norm_backward.default": normalisation_gradients.native_group_norm_backward,
+    "select_backward.default": scattering.select_backward,
+    "slice_backward.default": scattering.slice_backward,
+    "index_put.default": scattering.index_put,
+    "_index_put_impl.default": scattering.index_put,
+    "index_add.default": scattering.index_add,
+    "scatter_add.default": scattering.scatter_add,
+    "scatter.src": scattering.scatter,
+    # rows of tables
+    "embedding.default": embedding.embedding,
+    "embedding_dense_backward.default": embedding.embedding_dense_backward,
+    # losses
+    "mse_loss.default": losses.mse_loss,
+    "mse_loss_backward.default": losses.mse_loss_backward,
+    "huber_loss.default": losses.huber_loss,
+    "huber_loss_backward.default": losses.huber_loss_backward,
+    "smooth_l1_loss.default": losses.smooth_l1_loss,
+    "smooth_l1_loss_backward.default": losses.smooth_l1_loss_backward,
     # reductions
     "sum.default": reduction.sum_,
     "sum.dim_IntList": reduction.sum_,
@@ -204,6 +331,7 @@ _VALUES: dict[str, Lowered] = {
     "full_like.default": conversion.full_like,
     "new_zeros.default": conversion.new_zeros,
     "new_empty.default": conversion.new_zeros,
+    "new_empty_strided.default": conversion.new_empty_strided,
     "new_ones.default": conversion.new_ones,
     "new_full.default": conversion.new_full,
 }
@@ -275,14 +403,28 @@ _ALONG_AXES = {
 }
 
 
+_BACK_ALONG_AXES = {
+    "reflection_pad1d_backward.default": 1,
+    "reflection_pad2d_backward.default": 2,
+    "replication_pad1d_backward.default": 1,
+    "replication_pad2d_backward.default": 2,
+    "upsample_nearest1d_backward.default": 1,
+    "upsample_nearest2d_backward.default": 2,
+    "_upsample_nearest_exact1d_backward.default": 1,
+    "_upsample_nearest_exact2d_backward.default": 2,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """lower: takes a Lowering, then the operation's arguments with handles for private tensors.
     aliases: whether torch's result shares memory with the first argument.
+    in_training: what is used where a gradient will be asked for: it keeps what that needs.
     """
 
     lower: Lowered
     aliases: bool
+    in_training: Entry | None = None
 
 
 def operation(name: str) -> Any | None:
@@ -291,8 +433,31 @@ def operation(name: str) -> Any | None:
     return getattr(getattr(torch.ops.aten, packet, None), overload, None)
 
 
+# Operations that keep something for their backward pass, where there will be one.
+_IN_TRAINING: dict[str, Lowered] = {
+    "relu.default": selection.relu_in_training,
+    "leaky_relu.default": partial(selection.leaky_relu, keep=True),
+    "_prelu_kernel.default": partial(activation.prelu, keep=True),
+    "hardtanh.default": partial(activation.hardtanh, keep=True),
+    "hardsigmoid.default": partial(activation.hardsigmoid, keep=True),
+    "hardswish.default": partial(activation.hardswish, keep=True),
+    "max_pool2d_with_indices.default": partial(pooling.max_pool2d_with_indices, keep=True),
+    "adaptive_max_pool2d.default": partial(pooling.adaptive_max_pool2d, keep=True),
+    "native_layer_norm.default": normalisation_gradients.layer_norm_in_training,
+    "embedding.default": partial(embedding.embedding, keep=True),
+    "native_group_norm.default": normalisation_gradients.group_norm_in_training,
+}
+
+# The way back of operations that move elements about, run on positions: which argument of the
+# backward operation (the gradient not counted) is the shape of the input.
+_RETURNED = {
+    "diagonal_backward.default": ("diagonal.default", 0),
+    "unfold_backward.default": ("unfold.default", 0),
+}
+
+
 def _table() -> dict[Any, Entry]:
-    named = {name: Entry(lower, False) for name, lower in _VALUES.items()}
+    named = {name: Entry(lower, False, _in_training(name)) for name, lower in _VALUES.items()}
     named |= {name: Entry(lower, True) for name, lower in _VIEWS.items()}
     for names, aliases, make in (
         (_GATHERED, False, shape.gathering),
@@ -307,8 +472,21 @@ def _table() -> dict[Any, Entry]:
         found = operation(name)
         if found is not None:
             named[name] = Entry(padding.moving(found, spatial), False)
+    for name, (forward, sizes) in _RETURNED.items():
+        found = operation(forward)
+        if found is not None:
+            named[name] = Entry(scattering.returning(found, sizes), False)
+    for name, spatial in _BACK_ALONG_AXES.items():
+        found = operation(name.replace("_backward", ""))
+        if found is not None:
+            named[name] = Entry(scattering.moving_back(found, spatial), False)
     found = ((operation(name), entry) for name, entry in named.items())
     return {overload: entry for overload, entry in found if overload is not None}
+
+
+def _in_training(name: str) -> Entry | None:
+    lower = _IN_TRAINING.get(name)
+    return None if lower is None else Entry(lower, False)
 
 
 TABLE: dict[Any, Entry] = _table()
@@ -316,6 +494,7 @@ TABLE: dict[Any, Entry] = _table()
 
 # In-place operations whose overloads are not named as those of the operation itself.
 _OVERLOADS = {
+    "bernoulli_.float": "bernoulli.p",
     "pow_.Scalar": "pow.Tensor_Scalar",
     "pow_.Tensor": "pow.Tensor_Tensor",
     "transpose_.default": "transpose.int",

@@ -9,10 +9,12 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 import torch
-from torch import nn
+from torch import nn, optim
 
 from tacita.errors import HoldersError, UsageError
 from tacita.torch import module as modules
+from tacita.torch import optimizers
+from tacita.torch.checkpoints import load_module, save_private
 from tacita.torch.fixed_precision_tensor import fix_precision
 from tacita.torch.pointer_tensor import send
 from tacita.torch.sharing import encrypt, share
@@ -66,6 +68,7 @@ TENSOR_METHODS = {
     "float_precision_": float_precision,
     "get": get,
     "get_": get,
+    "save_private": save_private,
     "send": send,
     "send_": send_,
     "share": share,
@@ -87,15 +90,27 @@ MODULE_METHODS = {
     "float_precision_": modules.float_precision,
     "get": modules.get,
     "get_": modules.get,
+    "load_private": load_module,
+    "save_private": save_private,
     "send": modules.send,
     "send_": modules.send,
     "share": modules.share,
     "share_": modules.share,
 }
 
+OPTIMIZER_METHODS = {
+    "fix_prec": optimizers.fix_precision,
+    "fix_prec_": optimizers.fix_precision,
+    "fix_precision": optimizers.fix_precision,
+    "fix_precision_": optimizers.fix_precision,
+    "float_prec": optimizers.float_precision,
+    "float_precision": optimizers.float_precision,
+}
+
 METHODS: tuple[tuple[type, dict[str, Any]], ...] = (
     (torch.Tensor, TENSOR_METHODS),
     (nn.Module, MODULE_METHODS),
+    (optim.Optimizer, OPTIMIZER_METHODS),
 )
 
 

@@ -121,7 +121,9 @@ def share(
     """Shares all parameters and float buffers, in place; see the tensor's `share`.
 
     With a crypto provider all are masked at once: a weight is opened under its mask when the
-    model is shared, and never again, however often the model is used.
+    model is shared, and never again, however often the model is used, unless it is trained.
+
+    requires_grad: of all parameters; True to train them.
     """
 
     def convert(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -142,6 +144,9 @@ def share(
 
     if not replace(self, is_float, convert, requires_grad=requires_grad):
         raise UsageError("the module has no parameters to share")
+    for name, parameter in self.named_parameters():
+        if isinstance(parameter, PrivateTensor):
+            parameter.called = name
     return self
 
 

@@ -120,6 +120,11 @@ class PrivateTensor(RingTensor):
         bound = ring_bound(limit, wire.scale)
         if wire.bound is not None:
             bound = min(bound, wire.bound)
+        if self.requires_grad and torch.is_grad_enabled():
+            # A tensor of its own for autograd, whose handle is then the one with the bound.
+            same: PrivateTensor = self.view(self.shape)  # type: ignore[assignment]
+            same._handle = relabelled(self._lowering, self._handle, wire.scale, bound)
+            return same
         return self._like(relabelled(self._lowering, self._handle, wire.scale, bound))
 
     def refresh(self) -> PrivateTensor:
@@ -128,8 +133,8 @@ class PrivateTensor(RingTensor):
         zeros = self._lowering.builder.input(  # type: ignore[attr-defined]
             np.zeros(wire.shape, np.uint64), wire.shape, wire.scale, 0
         )
-        terms = ((self._handle, 1), (zeros, 1))
-        return self._like(self._lowering.combine(terms, wire.shape, wire.scale))
+        fresh: PrivateTensor = self + self._like(zeros)  # type: ignore[assignment]
+        return fresh
 
     # ---- what Python may not see ---------------------------------------------------------------
 

@@ -7,6 +7,7 @@ is called below autograd, with one aten operation at a time, and looks it up in 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NoReturn, Self
 
 import torch
@@ -15,11 +16,12 @@ from tacita.errors import PrecisionError, ShapeError, UnsupportedOperation, Usag
 from tacita.program.builder import Handle
 from tacita.ring.fixed_point import Precision
 from tacita.torch import assignment
-from tacita.torch.aliases import Aliases, require_unaliased, share_memory
+from tacita.torch.aliases import Aliases, require_unaliased, share_memory, unaliased
 from tacita.torch.aten import TABLE, Entry, functional, operation
 from tacita.torch.lowering import Lowering
 from tacita.torch.lowering.arithmetic import handle_of
 from tacita.torch.lowering.shape import expand
+from tacita.torch.lowering.updates import Updating, in_parameter
 from tacita.torch.unsupported import module_path, refuse
 
 TRANSPOSE = torch.ops.aten.t.default
@@ -36,6 +38,7 @@ class RingTensor(torch.Tensor):
     _lowering: Lowering
     _aliases: Aliases | None
     _transposed: tuple[Handle, Handle] | None
+    called: str | None  # what a module calls this parameter, for errors
 
     # Dispatch happens below; torch functions go straight through.
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
@@ -51,6 +54,7 @@ class RingTensor(torch.Tensor):
         tensor._lowering = lowering
         tensor._aliases = None
         tensor._transposed = None
+        tensor.called = None
         return tensor
 
     def __init__(self, *_: Any) -> None:
@@ -73,7 +77,11 @@ class RingTensor(torch.Tensor):
         if func is TRANSPOSE:
             return args[0]._transpose()
         lowering, operands, named = _operands(args, kwargs)
+        if entry.in_training is not None and _needs_gradient(args):
+            entry = entry.in_training
         out = _lower(entry, func, lowering, operands, named)
+        if isinstance(out, Updating):
+            out = _updated(args, out)
         if not entry.aliases:  # a view can wait for whatever uses it
             lowering.builder.flush()
         return _wrap(cls, lowering, out, args[0] if entry.aliases else None)
@@ -136,8 +144,9 @@ class RingTensor(torch.Tensor):
     # ---- copies --------------------------------------------------------------------------------
 
     def copy(self) -> Self:
-        """A copy with the same values and holders."""
-        return self._like(self._handle)
+        """A copy with the same values and holders; gradients flow through it."""
+        twin: Self = self.clone()  # type: ignore[assignment]
+        return twin
 
     def _like(self, handle: Handle) -> Self:
         return type(self)(handle, self._lowering)
@@ -181,7 +190,9 @@ def _operands(args: Sequence[Any], kwargs: Named | None) -> tuple[Lowering, list
             if lowering is None:
                 first, lowering = arg, own
             elif own is not lowering and (
-                own.builder is not lowering.builder or own.precision != lowering.precision
+                own.builder is not lowering.builder
+                or own.precision != lowering.precision
+                or own.scale != lowering.scale
             ):
                 alike = False
             out.append(arg._handle)
@@ -193,17 +204,27 @@ def _operands(args: Sequence[Any], kwargs: Named | None) -> tuple[Lowering, list
         else:
             out.append(arg)
     if alike and lowering is not None and not kwargs:
-        return lowering, out, {}
+        return _digits_for(lowering), out, {}
     tensors = list(_tensors((*args, *(kwargs or {}).values())))
     if first is None:
         first = tensors[0]
     lowering = _joined(first, tensors)
     handles = {id(each): _handle_with(each, first) for each in tensors}
     return (
-        lowering,
+        _digits_for(lowering),
         [_replaced(arg, handles) for arg in args],
         {name: _replaced(arg, handles) for name, arg in (kwargs or {}).items()},
     )
+
+
+def _digits_for(lowering: Lowering) -> Lowering:
+    """What runs inside of backward() works at the scale of gradients."""
+    return lowering if torch._C._current_graph_task_id() < 0 else lowering.finer
+
+
+def _needs_gradient(args: Sequence[Any]) -> bool:
+    """Whether autograd will ask for the backward pass of an operation on these."""
+    return torch.is_grad_enabled() and any(each.requires_grad for each in _tensors(args))
 
 
 def _tensors(args: Sequence[Any]) -> Any:
@@ -233,7 +254,11 @@ def _joined(first: RingTensor, tensors: Sequence[RingTensor]) -> Lowering:
     chosen = first._lowering
     for each in tensors:
         own = each._lowering.precision
-        if own is None or own == chosen.precision:
+        if own is None:
+            continue
+        if own == chosen.precision:
+            if each._lowering.scale > chosen.scale:
+                chosen = chosen.finer  # one of them is a gradient
             continue
         if chosen.precision is not None:
             raise PrecisionError(
@@ -245,6 +270,16 @@ def _joined(first: RingTensor, tensors: Sequence[RingTensor]) -> Lowering:
         if chosen.builder is not builder:
             chosen = Lowering(builder, own)
     return chosen
+
+
+def _updated(args: Sequence[Any], out: Updating) -> Any:
+    """Writes into the arguments what the operation says that they become."""
+    for place, handle in out.arguments.items():
+        target = args[place]
+        if isinstance(target, RingTensor):
+            require_unaliased(target, "an update of running statistics")
+            target._become(handle)
+    return out.results
 
 
 def _lower(entry: Entry, func: Any, lowering: Lowering, operands: list[Any], named: Named) -> Any:
@@ -269,7 +304,9 @@ def _wrap(cls: type[RingTensor], lowering: Lowering, out: Any, source: Any) -> A
 
 
 def _unlisted(cls: type[RingTensor], func: Any, args: Any, kwargs: Named) -> Any:
-    """In-place operations, and those that torch itself builds of others."""
+    """In-place operations, those on several tensors, and what torch itself builds of others."""
+    if str(func).startswith("aten._foreach_"):
+        return _for_each(func, args, kwargs)
     if func._schema.is_mutable and "out" not in kwargs:
         if func in FILLS:
             return _filled(func, *args)
@@ -287,12 +324,38 @@ def _unlisted(cls: type[RingTensor], func: Any, args: Any, kwargs: Named) -> Any
     return out
 
 
+def _for_each(func: Any, args: Any, kwargs: Named) -> Any:
+    """_foreach_add_ and its kin: the operation on each of several tensors in turn.
+
+    Arguments that are lists are taken apart, and all others are for each of them.
+    """
+    packet = str(func).removeprefix("aten._foreach_").split(".")[0]
+    one = getattr(torch.ops.aten, packet, None)
+    if one is None:
+        raise refuse(func)
+    out = []
+    for i in range(len(args[0])):
+        own = [each[i] if isinstance(each, list | tuple) else each for each in args]
+        if packet.startswith("addc") and len(own) == 4:  # its factor has a name
+            out.append(one(*own[:3], value=own[3], **kwargs))
+        else:
+            out.append(one(*own, **kwargs))
+    return None if packet.endswith("_") else out
+
+
 def _in_place(entry: Entry, wanted: Any, func: Any, args: Any, kwargs: Named) -> Any:
     if entry.aliases and isinstance(args[0], RingTensor):
         return _reshaped_in_place(entry, func, args[0], args, kwargs)
     target = _target(func, args[0])
     lowering, operands, named = _operands(args, kwargs)
     _same_kind(target, lowering)
+    if target.requires_grad and target.is_leaf:
+        name = target.called
+        lower = partial(in_parameter, wanted, entry.lower, name)
+        entry = Entry(lower, entry.aliases)
+    elif lowering.scale > target._lowering.scale and not target.requires_grad:
+        # What an optimizer remembers of gradients has their digits from now on.
+        target._lowering = lowering
     target._become(_lower(entry, wanted, lowering, operands, named))
     lowering.builder.flush()
     return target
@@ -324,6 +387,13 @@ def _target(func: Any, target: Any) -> RingTensor:
     if not isinstance(target, RingTensor):
         raise UsageError(
             f"{func}: a private value cannot be written into a plain tensor; write y = y + x"
+        )
+    if target.requires_grad and target.is_leaf and not unaliased(target):
+        name = "a parameter" if target.called is None else f"parameter {target.called}"
+        raise UsageError(
+            f"{name} changes while something was computed of it whose backward pass is still to "
+            "come: call backward() first, let go of that result, or compute it under "
+            "torch.no_grad()"
         )
     require_unaliased(target, str(func))
     return target

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import gcd
 from typing import Any, cast
 
+import numpy as np
 import torch
 
 from tacita.errors import ShapeError, UnsupportedOperation
 from tacita.program.builder import Handle
 from tacita.protocols import Product, PublicProduct
-from tacita.torch.lowering.lowering import Lowering, Shape
+from tacita.ring.fixed_point import Array, Precision
+from tacita.torch.lowering.hidden import finite, hide
+from tacita.torch.lowering.lowering import NUMBER, Lowering, Shape
 from tacita.torch.lowering.operands import (
     Number,
     Operand,
     factor,
+    fitting,
     fraction,
     simple,
     summand,
 )
-from tacita.torch.lowering.scales import aligned, descaled, rescaled
+from tacita.torch.lowering.scales import aligned, descaled, rescaled, shrunk
+from tacita.torch.lowering.shape import FILLED, VIEW, expanded
+
+PUBLIC = "public"  # in `derived`: the ring values of a public constant
 
 
 def broadcast(a: Shape, b: Shape, what: str) -> Shape:
@@ -55,6 +64,9 @@ def rsub(low: Lowering, a: Operand, b: Operand, alpha: Number = 1) -> Handle:
 
 def _weighted(low: Lowering, a: Operand, b: Operand, weight: Number, what: str) -> Handle:
     """a + weight·b."""
+    shown = None
+    if isinstance(a, Handle) and isinstance(b, torch.Tensor) and weight == 1:
+        b, shown = finite(b)
     if not isinstance(weight, int):
         b = scaled(low, b, weight) if isinstance(b, Handle) else b * weight
         weight = 1
@@ -62,7 +74,7 @@ def _weighted(low: Lowering, a: Operand, b: Operand, weight: Number, what: str) 
     shape = broadcast(left.wire.shape, right.wire.shape, what)
     terms, scale = aligned(low, (left, right), what)
     (left, p), (right, q) = terms
-    return low.combine(((left, p), (right, q * weight)), shape, scale)
+    return hide(low, low.combine(((left, p), (right, q * weight)), shape, scale), shown)
 
 
 def neg(low: Lowering, x: Handle) -> Handle:
@@ -75,13 +87,58 @@ def scaled(low: Lowering, x: Handle, value: Number) -> Handle:
     return by_fraction(low, x, p, q, "multiplication")
 
 
+def number_of(x: Handle) -> tuple[int, int] | None:
+    """(p, q) where every element of a public wire is the number p/q; None where that is unknown."""
+    if not x.public:
+        return None
+    kept = x.derived
+    while kept is not None and NUMBER not in kept and VIEW in kept and FILLED not in kept:
+        x = kept[VIEW][0]
+        kept = x.derived
+    found: tuple[int, int] | None = None if kept is None else kept.get(NUMBER)
+    return found
+
+
 def by_fraction(low: Lowering, x: Handle, p: int, q: int, what: str) -> Handle:
+    number = number_of(x)
+    if number is not None:
+        common = gcd(number[0] * p, number[1] * q)
+        value, scale = number[0] * p // common, number[1] * q // common
+        if max(abs(value), scale) < low.widest:
+            return expanded(low, low.number(value, scale), x.wire.shape)
+    if x.derived is not None and PUBLIC in x.derived:
+        factor_at = low.scale if q > 1 else 1
+        each = round(Fraction(p * factor_at, q)) % (1 << 64)
+        values: Array = x.derived[PUBLIC] * np.uint64(each)
+        return low.constant(values, x.wire.scale * factor_at)
     if abs(p) != 1 and x.wire.scale * q > low.widest:
+        if low.precision is not None and low.scale == low.finest:
+            return _in_gradient(low, x, Fraction(p, q), low.precision, what)
         (x,) = descaled(low, (x,), what)
     wire = x.wire
     if p == 1:
         return rescaled(low, x, wire.scale * q)
     return low.combine(((x, p),), wire.shape, wire.scale * q)
+
+
+def _in_gradient(
+    low: Lowering, x: Handle, value: Fraction, precision: Precision, what: str
+) -> Handle:
+    """x·value without truncating x first: what optimizers average is smaller than one unit.
+
+    The result is at the scale of a gradient's product, by one truncation, unless there is room to
+    multiply by a number of enough digits.
+    """
+    wire, scale = x.wire, low.finest * precision.scale
+    fits = fitting(value, low.widest // wire.scale, precision.base)
+    if fits is not None:
+        return by_fraction(low, x, *fits, what)
+    if wire.scale == scale and 0.5 < value < 1:
+        # A decay: of the remainder, whose error is then small beside it; and x's own mask serves.
+        rest = shrunk(low, x, 1 - value, scale, what)
+        return low.combine(((x, 1), (rest, -1)), wire.shape, scale)
+    out = shrunk(low, x, abs(value), scale, what)
+    return out if value > 0 else neg(low, out)
 
 
 def mul(low: Lowering, a: Operand, b: Operand) -> Handle:
@@ -117,6 +174,9 @@ def product(
     """
     if a.public or b.public:
         private, public = (b, a) if a.public else (a, b)
+        number = None if matrix else number_of(public)
+        if number is not None:
+            return expanded(low, by_fraction(low, private, *number, what), shape)
         return public_product(
             low, private, public, shape, matrix=matrix, public_first=a.public, bound=bound
         )

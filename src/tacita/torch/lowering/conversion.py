@@ -64,6 +64,13 @@ def new_zeros(low: Lowering, _: Handle, size: Sequence[int], **__: Any) -> Handl
     return low.zeros(tuple(size))
 
 
+def new_empty_strided(
+    low: Lowering, _: Handle, size: Sequence[int], _stride: Sequence[int], **__: Any
+) -> Handle:
+    """Strides mean nothing to a tensor without storage."""
+    return low.zeros(tuple(size))
+
+
 def new_ones(low: Lowering, _: Handle, size: Sequence[int], **__: Any) -> Handle:
     return full(low, tuple(size), 1)
 

@@ -95,8 +95,8 @@ def convolution(
             "others into the batch, or sum two-dimensional convolutions"
         )
     alone = len(shape_of(x)) == spatial + 1
-    image = _images(low, x, spatial)
-    filters = _images(low, weight, spatial)
+    image = images(low, x, spatial)
+    filters = images(low, weight, spatial)
     window = Window(
         pair(stride, spatial, "stride", 1),
         (0, 0),
@@ -122,7 +122,7 @@ def convolution(
     return reshaped(low, out, (channels, *rest) if alone else (n, channels, *rest))
 
 
-def _images(low: Lowering, x: Operand, spatial: int) -> Handle:
+def images(low: Lowering, x: Operand, spatial: int) -> Handle:
     """An operand as a handle of four dimensions; a public one is a factor, encoded as such."""
     shape = shape_of(x)
     if len(shape) not in (spatial + 1, spatial + 2):

@@ -1,4 +1,5 @@
-"""Quotients. By a public number they are free: they change the scale of the wire."""
+"""Quotients. By a public number they are free: they change the scale of the wire; by a private
+tensor they are those of reciprocals.py."""
 
 from __future__ import annotations
 
@@ -20,15 +21,18 @@ from tacita.torch.lowering.operands import (
     simple,
     tensor_constant,
 )
+from tacita.torch.lowering.reciprocals import quotient
 from tacita.torch.lowering.scales import EVERYTHING, relabelled, truncated
 
 
 def div(low: Lowering, a: Operand, b: Operand, *, rounding_mode: str | None = None) -> Handle:
     if isinstance(b, Handle):
-        raise UnsupportedOperation(
-            "division by a private tensor has no protocol; divide by a public number or tensor, "
-            "or multiply by a reciprocal that its owner computed before sharing it"
-        )
+        if rounding_mode is not None:
+            raise UnsupportedOperation(
+                "a quotient by a private tensor has no exact rounding; divide without "
+                "rounding_mode=, or by a public number"
+            )
+        return quotient(low, a, b)
     x = cast(Handle, a)
     if rounding_mode == "floor":
         return floor_divide(low, x, b)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +13,12 @@ from tacita.program.instruction import Instruction
 from tacita.program.wire import Wire, limited
 from tacita.protocols import Combine
 from tacita.ring.fixed_point import LARGEST, Array, Precision
+from tacita.torch.lowering.expected import Interval
 
 Shape = tuple[int, ...]
 REMEMBERED = 64  # public numbers kept at the parties
+GRADIENT_BITS = 24  # after the point, of gradients and of parameters that are trained
+NUMBER = "number"  # in `derived`: the public number everywhere on a wire, and its scale
 
 
 class Lowering:
@@ -25,17 +28,35 @@ class Lowering:
     scale: what a wire is truncated to before it is multiplied.
     widest: the largest scale that sums and public products let a wire grow to; beyond it they
         truncate first. It is never less than the scale of a product.
+    finest: the scale of gradients and of parameters that are trained.
+    expected: ranges of what is inside of the operation at hand, by the names of expected.py.
     """
 
-    __slots__ = ("_derived", "_numbers", "builder", "precision", "scale", "widest")
+    __slots__ = (
+        "_finer", "_numbers", "builder", "expected", "finest", "precision", "scale", "widest",
+    )  # fmt: skip
 
-    def __init__(self, builder: Builder, precision: Precision | None) -> None:
+    def __init__(
+        self, builder: Builder, precision: Precision | None, scale: int | None = None
+    ) -> None:
+        """scale: where it is not that of the precision."""
         self.builder = builder
         self.precision = precision
-        self.scale = 1 if precision is None else precision.scale
+        self.scale = scale or (1 if precision is None else precision.scale)
         self.widest = max(self.scale * self.scale, 1 << 32)
+        self.finest = self.scale if precision is None else finest_of(precision)
         self._numbers: dict[tuple[int, int], Handle] = {}
-        self._derived: WeakKeyDictionary[Handle, dict[Hashable, Handle]] = WeakKeyDictionary()
+        self._finer: Lowering | None = None
+        self.expected: Mapping[str, Interval] = {}
+
+    @property
+    def finer(self) -> Lowering:
+        """The same with the digits of gradients: what runs inside of backward() uses it."""
+        if self.scale >= self.finest:
+            return self
+        if self._finer is None:
+            self._finer = Lowering(self.builder, self.precision, self.finest)
+        return self._finer
 
     def wire(self, shape: Shape, scale: int, bound: int | None, *, bit: bool = False) -> Wire:
         """A new wire; a bound that no protocol can use is dropped."""
@@ -72,16 +93,19 @@ class Lowering:
             ring = np.array(value % (1 << 64), np.uint64)
             handle = self.builder.constant(ring, scale, limited(abs(value)))
             self._marked(handle, bit=scale == 1 and value in (0, 1))
+            handle.derived = {NUMBER: (value, scale)}
             if len(self._numbers) < REMEMBERED:
                 self._numbers[value, scale] = handle
         return handle
 
-    def derived(self, handle: Handle) -> dict[Hashable, Handle]:
+    def derived(self, handle: Handle) -> dict[Hashable, Any]:
         """What has been computed of a wire alone, such as a weight, for the next time.
 
         Wires never change, so it stays true; it goes when the wire does.
         """
-        return self._derived.setdefault(handle, {})
+        if handle.derived is None:
+            handle.derived = {}
+        return handle.derived
 
     def zeros(self, shape: Shape, scale: int = 1) -> Handle:
         """Public zeros; also what an operation on no elements at all results in."""
@@ -108,6 +132,19 @@ class Lowering:
         return self.emit(
             Combine(wire.id, tuple((h.wire.id, wrapped(c)) for h, c in terms), shape), wire
         )
+
+
+def finest_of(precision: Precision) -> int:
+    """The scale of gradients: that of the precision, or with more digits of its base while
+    there are no more than GRADIENT_BITS.
+
+    A weight's gradient is a mean over a batch, often of size 1e-4; a step of an optimizer is that
+    times a learning rate. At 16 bits most of it would be rounding.
+    """
+    scale = precision.scale
+    while scale * precision.base <= 1 << GRADIENT_BITS:
+        scale *= precision.base
+    return scale
 
 
 def wrapped(coefficient: int) -> int:

@@ -129,9 +129,7 @@ def baddbmm(
 def _plus_bias(low: Lowering, bias: Operand, out: Handle, beta: Number, alpha: Number) -> Handle:
     if alpha != 1:
         out = arithmetic.scaled(low, out, alpha)
-    if beta == 0:
-        return out
-    return arithmetic.add(low, out, bias, alpha=beta)
+    return out if beta == 0 else arithmetic.add(low, out, bias, alpha=beta)
 
 
 def linear(low: Lowering, x: Operand, weight: Operand, bias: Operand | None = None) -> Handle:

@@ -1,4 +1,4 @@
-"""Batch, layer, group, instance and root-mean-square normalisation, in eval mode.
+"""Batch, layer, group, instance and root-mean-square normalisation.
 
 Batch normalisation has statistics of its own. Private ones need 1/sqrt(var + eps), which is
 computed once for a lowering and kept for as long as the variance is; the cheaper way is to fold
@@ -10,31 +10,41 @@ a group, at the square of the precision's scale, has to stay below 2^60.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from math import ceil, floor, prod, sqrt
 from typing import Any
+from weakref import ref
 
 import torch
 
 from tacita.errors import ShapeError, UnsupportedOperation
 from tacita.program.builder import Handle
+from tacita.torch.lowering import by_octave
 from tacita.torch.lowering.arithmetic import (
     add,
     exact_product,
     handle_of,
     mul,
     public_product,
+    scaled,
     square,
     sub,
 )
+from tacita.torch.lowering.expected import VARIANCE
 from tacita.torch.lowering.lowering import Lowering
 from tacita.torch.lowering.operands import Operand, factor, need_precision
+from tacita.torch.lowering.positive import in_range
 from tacita.torch.lowering.reduction import mean
 from tacita.torch.lowering.roots import inverse_root
-from tacita.torch.lowering.scales import descaled, relabelled, truncated
+from tacita.torch.lowering.scales import descaled, relabelled, settled, truncated
 from tacita.torch.lowering.shape import permuted, reshaped
+from tacita.torch.lowering.updates import Updating
 
 Shape = tuple[int, ...]
 WHAT = "normalisation"
+WIDEST_SQUARE = (1 << 60) - 1  # of a variance in ring units
+STANDARDISED = "standardised"  # in `derived`: what a wire's rows became
+CLOSE = 1 + 2.0**-8  # roundings of values, of their mean and of the inverse root together
+KNOWN_BITS = 20  # of an inverse root from a variance whose range is known
 SMALLEST = torch.finfo(torch.float32).eps  # what rms_norm adds where it is given nothing
 
 
@@ -42,10 +52,11 @@ SMALLEST = torch.finfo(torch.float32).eps  # what rms_norm adds where it is give
 
 
 def standardised(
-    low: Lowering, rows: Handle, eps: float, *, centred: bool = True
+    low: Lowering, rows: Handle, eps: float, *, centred: bool = True, keep: Handle | None = None
 ) -> tuple[Handle, Handle, Handle]:
     """[R, D]: (x - mean)/sqrt(var + eps) for each row, the mean [R, 1] and the inverse root.
 
+    keep: the wire to remember the result with, for the backward pass, and the variance.
     Of one unit 1/scale: x - mean is off by one, and the root has the error that roots.py states.
     """
     need_precision(low, WHAT)
@@ -55,7 +66,14 @@ def standardised(
     (rows,) = descaled(low, (rows,), WHAT)
     spread = mean(low, square(low, rows), 1, keepdim=True)
     inverse = inverse_of(low, spread, eps)
-    return exact_product(low, rows, inverse, rows.wire.shape, what=WHAT), middle, inverse
+    bound = None
+    if VARIANCE in low.expected:
+        # No value is further from the mean than the root of D standard deviations.
+        bound = ceil(sqrt(rows.wire.shape[1]) * rows.wire.scale * inverse.wire.scale * CLOSE)
+    out = exact_product(low, rows, inverse, rows.wire.shape, bound=bound, what=WHAT)
+    if keep is not None:
+        low.derived(keep)[STANDARDISED, rows.wire.shape] = (out, inverse, spread)
+    return out, middle, inverse
 
 
 def inverse_of(low: Lowering, variance: Handle, eps: float) -> Handle:
@@ -67,7 +85,17 @@ def inverse_of(low: Lowering, variance: Handle, eps: float) -> Handle:
         scale *= finer
     least = round(eps * scale)
     terms = ((variance, 1), (low.number(least, scale), 1))
-    return inverse_root(low, low.combine(terms, variance.wire.shape, scale), least)
+    raised = low.combine(terms, variance.wire.shape, scale)
+    known = low.expected.get(VARIANCE)
+    if known is not None:
+        ends = max(least, 1, floor(known.least * scale)), ceil(known.most * scale)
+        if by_octave.fits(*ends):
+            raised = in_range(low, raised, *ends, "the variance of a normalisation")
+            return by_octave.inverse_root_within(low, raised, *ends, KNOWN_BITS, WHAT)
+    # Arithmetic knows a square of the largest bound only: the range is what the top states.
+    if raised.wire.bound is not None and raised.wire.bound > WIDEST_SQUARE:
+        raised = relabelled(low, raised, scale, WIDEST_SQUARE)
+    return inverse_root(low, raised, least)
 
 
 def affine(
@@ -75,11 +103,11 @@ def affine(
 ) -> Handle:
     """x·weight + bias, where given, both read in the shape that broadcasts."""
     if weight is not None:
-        x = mul(low, x, _read(low, weight, shape))
-    return x if bias is None else add(low, x, _read(low, bias, shape))
+        x = mul(low, x, read(low, weight, shape))
+    return x if bias is None else add(low, x, read(low, bias, shape))
 
 
-def _read(low: Lowering, parameter: Operand, shape: Shape) -> Operand:
+def read(low: Lowering, parameter: Operand, shape: Shape) -> Operand:
     if isinstance(parameter, Handle):
         return reshaped(low, parameter, shape)
     assert isinstance(parameter, torch.Tensor)
@@ -93,6 +121,8 @@ def native_layer_norm(
     weight: Operand | None = None,
     bias: Operand | None = None,
     eps: float = 1e-5,
+    *,
+    keep: bool = False,
 ) -> tuple[Handle, Handle, Handle]:
     shape, inner = x.wire.shape, tuple(int(s) for s in normalized_shape)
     if not inner or shape[-len(inner) :] != inner:
@@ -101,7 +131,8 @@ def native_layer_norm(
     if not x.wire.size:
         nothing = low.zeros((*lead, *(1,) * len(inner)), low.scale)
         return low.zeros(shape, low.scale), nothing, nothing
-    out, middle, inverse = standardised(low, reshaped(low, x, (prod(lead), prod(inner))), eps)
+    rows = reshaped(low, x, (prod(lead), prod(inner)))
+    out, middle, inverse = standardised(low, rows, eps, keep=x if keep else None)
     statistics = (*lead, *(1,) * len(inner))
     return (
         affine(low, reshaped(low, out, shape), weight, bias, inner),
@@ -149,6 +180,8 @@ def native_group_norm(
     size: int,
     groups: int,
     eps: float,
+    *,
+    keep: bool = False,
 ) -> tuple[Handle, Handle, Handle]:
     shape = x.wire.shape
     if groups < 1 or channels % groups:
@@ -157,9 +190,9 @@ def native_group_norm(
         nothing = low.zeros((n, groups), low.scale)
         return low.zeros(shape, low.scale), nothing, nothing
     rows = reshaped(low, x, (n * groups, channels // groups * size))
-    out, middle, inverse = standardised(low, rows, eps)
+    out, middle, inverse = standardised(low, rows, eps, keep=x if keep else None)
     return (
-        affine(low, reshaped(low, out, shape), weight, bias, _per_channel(shape)),
+        affine(low, reshaped(low, out, shape), weight, bias, per_channel(shape)),
         reshaped(low, middle, (n, groups)),
         reshaped(low, inverse, (n, groups)),
     )
@@ -178,7 +211,7 @@ def group_norm(
     return native_group_norm(low, x, weight, bias, n, channels, prod(rest), groups, eps)[0]
 
 
-def _per_channel(shape: Shape) -> Shape:
+def per_channel(shape: Shape) -> Shape:
     """The shape of one number a channel, to go with [N, C, …]."""
     return (shape[1], *(1,) * (len(shape) - 2))
 
@@ -205,19 +238,18 @@ def batch_norm(
         return _by_the_batch(low, x, weight, bias, eps)
     if training:
         raise UnsupportedOperation(
-            "a normalisation that updates its running statistics has no protocol: call eval() on "
-            "the module before it is used"
+            "a whole network is exported in eval mode: call eval() on the module"
         )
-    scaling = _factor(low, weight, running_var, eps)
-    shape = _per_channel(x.wire.shape if isinstance(x, Handle) else tuple(_tensor(x).shape))
-    centred = _difference(low, x, _read(low, running_mean, shape))
-    scaling = _read(low, scaling, shape)
+    scaling = scaling_of(low, weight, running_var, eps)
+    shape = per_channel(x.wire.shape if isinstance(x, Handle) else tuple(_tensor(x).shape))
+    centred = _difference(low, x, read(low, running_mean, shape))
+    scaling = read(low, scaling, shape)
     if isinstance(centred, Handle) and isinstance(scaling, Handle):
         (centred,) = descaled(low, (centred,), WHAT)
         out = exact_product(low, centred, scaling, centred.wire.shape, what=WHAT)
     else:
         out = mul(low, centred, scaling)
-    return out if bias is None else _shifted(low, out, _read(low, bias, shape))
+    return out if bias is None else _shifted(low, out, read(low, bias, shape))
 
 
 def _shifted(low: Lowering, x: Handle, bias: Operand) -> Handle:
@@ -241,7 +273,7 @@ def _difference(low: Lowering, x: Operand, middle: Operand) -> Operand:
     return _tensor(x) - _tensor(middle)
 
 
-def _factor(low: Lowering, weight: Operand | None, variance: Operand, eps: float) -> Operand:
+def scaling_of(low: Lowering, weight: Operand | None, variance: Operand, eps: float) -> Operand:
     """weight/sqrt(var + eps), public where both are.
 
     A root of a private variance is kept for the next call, with the private weight in it. It is
@@ -254,13 +286,19 @@ def _factor(low: Lowering, weight: Operand | None, variance: Operand, eps: float
         return inverse if weight is None else inverse * _tensor(weight).detach().double()
     private = weight if isinstance(weight, Handle) else None
     kept = low.derived(variance)
-    key = (eps, private)
-    if key not in kept:
-        root = inverse_of(low, variance, eps)
-        kept[key] = root if private is None else _finely(low, private, root)
-    if private is not None or weight is None:
-        return kept[key]
-    return _finely(low, factor(low, _tensor(weight).detach(), WHAT), kept[key])
+    if eps not in kept:
+        kept[eps] = inverse_of(low, variance, eps)
+    root: Handle = kept[eps]
+    if weight is None:
+        return root
+    if private is None:
+        return _finely(low, factor(low, _tensor(weight).detach(), WHAT), root)
+    by, found = kept.get(("times", eps), (None, root))
+    product: Handle = found
+    if by is None or by() is not private:
+        product = _finely(low, private, root)
+        kept["times", eps] = (ref(private), product)
+    return product
 
 
 def _finely(low: Lowering, weight: Handle, inverse: Handle) -> Handle:
@@ -287,19 +325,88 @@ def _by_the_batch(
     shape = x.wire.shape
     if not x.wire.size:
         return low.zeros(shape, low.scale)
-    order = (1, 0, *range(2, len(shape)))
-    turned = permuted(low, x, order)
-    rows = reshaped(low, turned, (shape[1], x.wire.size // shape[1]))
-    out, _, _ = standardised(low, rows, eps)
-    back = permuted(low, reshaped(low, out, turned.wire.shape), order)
-    return affine(low, back, weight, bias, _per_channel(shape))
+    out, _, _ = standardised(low, channel_rows(low, x), eps)
+    return affine(low, channels_back(low, out, shape), weight, bias, per_channel(shape))
+
+
+def channel_rows(low: Lowering, x: Handle) -> Handle:
+    """[N, C, …] as [C, N·…]; a view."""
+    shape = x.wire.shape
+    turned = permuted(low, x, (1, 0, *range(2, len(shape))))
+    return reshaped(low, turned, (shape[1], x.wire.size // shape[1]))
+
+
+def channels_back(low: Lowering, rows: Handle, shape: Shape) -> Handle:
+    """The inverse of `channel_rows` for a result of that shape."""
+    turned = reshaped(low, rows, (shape[1], shape[0], *shape[2:]))
+    return permuted(low, turned, (1, 0, *range(2, len(shape))))
 
 
 def native_batch_norm(
-    low: Lowering, *args: Any, **kwargs: Any
-) -> tuple[Handle, torch.Tensor, torch.Tensor]:
+    low: Lowering,
+    x: Operand,
+    weight: Operand | None,
+    bias: Operand | None,
+    running_mean: Operand | None,
+    running_var: Operand | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> Any:
     """With what torch keeps of a batch for training: nothing, in eval mode."""
-    return batch_norm(low, *args, **kwargs), torch.empty(0), torch.empty(0)
+    if training:
+        return batch_norm_in_training(
+            low, x, weight, bias, running_mean, running_var, momentum, eps
+        )
+    out = batch_norm(low, x, weight, bias, running_mean, running_var, False, momentum, eps)
+    return out, torch.empty(0), torch.empty(0)
+
+
+def batch_norm_in_training(
+    low: Lowering,
+    x: Operand,
+    weight: Operand | None,
+    bias: Operand | None,
+    running_mean: Operand | None,
+    running_var: Operand | None,
+    momentum: float,
+    eps: float,
+) -> Updating:
+    """By the statistics of the batch, which the running ones take in.
+
+    The running statistics are kept at the scale of gradients, as parameters are.
+    """
+    if not isinstance(x, Handle):
+        raise UnsupportedOperation(
+            "batch norm in training: the input is public; share it, or normalise it first"
+        )
+    shape = x.wire.shape
+    rows = channel_rows(low, x)
+    count = rows.wire.shape[1]
+    if count < 2:
+        raise ShapeError(f"batch norm in training: one value a channel in an input of {shape}")
+    out, middle, inverse = standardised(low, rows, eps, keep=x)
+    spread = low.derived(x)[STANDARDISED, rows.wire.shape][2]
+    channels = (shape[1],)
+    changed: dict[int, Handle] = {}
+    # The running variance takes in the unbiased one.
+    unbiased = momentum * count / (count - 1)
+    for place, old, new, share in (
+        (3, running_mean, middle, momentum),
+        (4, running_var, spread, unbiased),
+    ):
+        if isinstance(old, Handle):
+            now = scaled(low.finer, reshaped(low, new, channels), share)
+            moved = add(low.finer, scaled(low.finer, old, 1 - momentum), now)
+            changed[place] = settled(low, moved, WHAT)
+        elif old is not None:
+            raise UnsupportedOperation(
+                "batch norm in training: private statistics cannot go into a public buffer; share "
+                "the module with its input"
+            )
+    back = affine(low, channels_back(low, out, shape), weight, bias, per_channel(shape))
+    kept = (reshaped(low, middle, channels), reshaped(low, inverse, channels))
+    return Updating((back, *kept), changed)
 
 
 def native_batch_norm_in_eval(
@@ -311,7 +418,7 @@ def native_batch_norm_in_eval(
     running_var: Operand,
     momentum: float,
     eps: float,
-) -> tuple[Handle, torch.Tensor, torch.Tensor]:
+) -> Any:
     return native_batch_norm(low, x, weight, bias, running_mean, running_var, False, momentum, eps)
 
 
@@ -323,7 +430,7 @@ def native_batch_norm_without_statistics(
     training: bool,
     momentum: float,
     eps: float,
-) -> tuple[Handle, torch.Tensor, torch.Tensor]:
+) -> Any:
     return native_batch_norm(low, x, weight, bias, None, None, training, momentum, eps)
 
 

@@ -23,6 +23,7 @@ Number = int | float | bool
 Public = Number | torch.Tensor
 Operand = Handle | Public
 
+FITTING = 1 << 10  # and a factor in a gradient this many times as close as it is large
 CLOSE = 2.0**-24  # the accuracy of a float32: a fraction as close as that is the number itself
 
 
@@ -49,7 +50,8 @@ def summand(low: Lowering, value: Public, what: str) -> Handle:
 
 def factor(low: Lowering, value: torch.Tensor, what: str) -> Handle:
     """A public tensor that private values are multiplied by."""
-    return tensor_constant(low, value, low.scale, what, vanishing=False)
+    scale = low.scale if low.precision is None else low.precision.scale
+    return tensor_constant(low, value, scale, what, vanishing=False)
 
 
 def tensor_constant(
@@ -95,6 +97,18 @@ def _approximation(value: float, scale: int, base: int) -> tuple[int, int]:
     while abs(value) * q < scale:
         q *= base
     return round(exact * q), q
+
+
+def fitting(value: Number | Fraction, room: int, base: int) -> tuple[int, int] | None:
+    """(p, q) with value = p/q for the largest power q of the base that is not above `room`.
+
+    None where that is further from the value than one part in 2^10.
+    """
+    q = 1
+    while q * base <= room:
+        q *= base
+    p = round(Fraction(value) * q)
+    return (p, q) if abs(p - Fraction(value) * q) <= abs(Fraction(value) * q) / FITTING else None
 
 
 def reciprocal(low: Lowering, value: Number, what: str) -> tuple[int, int]:

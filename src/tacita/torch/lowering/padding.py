@@ -53,7 +53,7 @@ def padded(
         if not x.wire.size:
             x = low.zeros(shape, x.wire.scale)
         else:
-            x = viewed(low, x, shape, lambda out, of: Pad(out, of, lead, trail, gaps))
+            x = viewed(low, x, shape, lambda out, of: Pad(out, of, lead, trail, gaps), filled=True)
     for dim, (a, b) in enumerate(zip(before, after, strict=True)):
         if min(a, b) < 0:
             size = shape[dim]

@@ -19,9 +19,10 @@ from tacita.program.wire import RING_BITS, TRUNCATION_BITS, width_of
 from tacita.protocols import ReLU, sign
 from tacita.protocols.relu import relu_width
 from tacita.ring.planes import Layout
+from tacita.torch.lowering.arithmetic import exact_product
 from tacita.torch.lowering.joining import concatenated
 from tacita.torch.lowering.lowering import Lowering
-from tacita.torch.lowering.scales import within
+from tacita.torch.lowering.scales import descaled, within
 from tacita.torch.lowering.shape import reshaped, split
 
 
@@ -47,16 +48,43 @@ def cost(low: Lowering, x: Handle, candidates: int, n: int) -> Cost:
     return total
 
 
-def largest_of(low: Lowering, candidates: Sequence[Handle], what: str) -> Handle:
-    """The largest, element by element, of wires of one shape, scale and bound."""
+def largest_of(
+    low: Lowering, candidates: Sequence[Handle], what: str, levels: list[Handle] | None = None
+) -> Handle:
+    """The largest, element by element, of wires of one shape, scale and bound.
+
+    levels: is given the bits of each halving, 1 where the first of a pair is the larger, [pairs·n].
+    """
     left = list(candidates)
     while len(left) > 1:
         pairs = list(zip(left[0::2], left[1::2], strict=False))
-        left = _winners(low, pairs, what) + left[2 * len(pairs) :]
+        left = _winners(low, pairs, what, levels) + left[2 * len(pairs) :]
     return left[0]
 
 
-def _winners(low: Lowering, pairs: Sequence[tuple[Handle, Handle]], what: str) -> list[Handle]:
+def shares_of(low: Lowering, gradient: Handle, levels: Sequence[Handle], what: str) -> list[Handle]:
+    """The way back of `largest_of`: what of the gradient each candidate gets, all or nothing."""
+    shape, n = gradient.wire.shape, gradient.wire.size
+    left = descaled(low, [gradient], what)
+    for bits in reversed(levels):
+        count = bits.wire.size // n
+        halved = left[:count]
+        flat = [reshaped(low, each, (n,)) for each in halved]
+        joined = flat[0] if count == 1 else concatenated(low, flat, 0, what)
+        low.mask([joined, *levels], what)  # in one round, and the bits of all levels with it
+        first = exact_product(low, joined, bits, (count * n,), what=what)
+        second = low.combine(((joined, 1), (first, -1)), (count * n,), joined.wire.scale)
+        pairs = zip(split(low, first, n), split(low, second, n), strict=True)
+        left = [reshaped(low, half, shape) for pair in pairs for half in pair] + left[count:]
+    return left
+
+
+def _winners(
+    low: Lowering,
+    pairs: Sequence[tuple[Handle, Handle]],
+    what: str,
+    levels: list[Handle] | None = None,
+) -> list[Handle]:
     shape = pairs[0][0].wire.shape
     size = prod(shape)
     differences = [
@@ -64,10 +92,10 @@ def _winners(low: Lowering, pairs: Sequence[tuple[Handle, Handle]], what: str) -
         for a, b in pairs
     ]
     if len(pairs) == 1:
-        above = [_relu(low, differences[0], pairs[0][0], what)]
+        above = [_relu(low, differences[0], pairs[0][0], what, levels)]
     else:
         flat = [reshaped(low, each, (size,)) for each in differences]
-        joined = _relu(low, concatenated(low, flat, 0, what), pairs[0][0], what)
+        joined = _relu(low, concatenated(low, flat, 0, what), pairs[0][0], what, levels)
         above = [reshaped(low, part, shape) for part in split(low, joined, size)]
     return [
         low.combine(((up, 1), (b, 1)), shape, b.wire.scale, bound=b.wire.bound)
@@ -79,7 +107,9 @@ def _twice(bound: int | None) -> int | None:
     return None if bound is None else 2 * bound
 
 
-def _relu(low: Lowering, x: Handle, candidate: Handle, what: str) -> Handle:
+def _relu(
+    low: Lowering, x: Handle, candidate: Handle, what: str, levels: list[Handle] | None
+) -> Handle:
     """The difference where it is positive, at its own scale."""
     wire = x.wire
     low.mask((x,), what)
@@ -87,4 +117,9 @@ def _relu(low: Lowering, x: Handle, candidate: Handle, what: str) -> Handle:
         x = within(low, x, wire.bound, what)
     out = low.wire(wire.shape, wire.scale, wire.bound)
     width = width_of_difference(low, candidate, wire.size)
-    return low.emit(ReLU(out.id, x.wire.id, 1, wire.shape, width), out)
+    if levels is None:
+        return low.emit(ReLU(out.id, x.wire.id, 1, wire.shape, width), out)
+    bit = low.wire(wire.shape, 1, 1, bit=True)
+    above = low.emit(ReLU(out.id, x.wire.id, 1, wire.shape, width, bit.id), out)
+    levels.append(reshaped(low, Handle(low.builder, bit), (wire.size,)))
+    return above

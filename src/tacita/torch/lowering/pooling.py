@@ -7,8 +7,8 @@ again where the padding is, which changes no maximum.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 from tacita.errors import ShapeError
 from tacita.program.builder import Handle
@@ -91,8 +91,27 @@ def shaped(
 # ---- the largest -------------------------------------------------------------------------------
 
 
-def largest(low: Lowering, x: Handle, rows: Spans, columns: Spans, what: str) -> Handle:
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Windows along a dimension, and the bits of the halvings that made the largest of each."""
+
+    dim: int
+    windows: Spans
+    size: int
+    levels: list[Handle]
+
+
+def largest(
+    low: Lowering,
+    x: Handle,
+    rows: Spans,
+    columns: Spans,
+    what: str,
+    stages: list[Stage] | None = None,
+) -> Handle:
     """[C, H, W]: the largest over every pair of a row window and a column window.
+
+    stages: is given what `pooling_gradients` needs, where a gradient will be asked for.
 
     Few windows are compared all at once. Many go pair by pair, first within rows and then among
     them: overlapping windows have whole columns of elements in common, so that 3×3 windows with
@@ -103,19 +122,27 @@ def largest(low: Lowering, x: Handle, rows: Spans, columns: Spans, what: str) ->
     kept = sorted({at for window in rows for at in window})
     n, in_rows = (channels * count * len(columns) for count in (len(rows), len(kept)))
     in_pairs = pairs.cost(low, x, kw, in_rows) + pairs.cost(low, x, kh, n)
-    if price(in_pairs) < price(_cost_at_once(x, kh * kw, n)):
+    if stages is not None or price(in_pairs) < price(_cost_at_once(x, kh * kw, n)):
         place = {at: i for i, at in enumerate(kept)}
-        x = _largest_along(low, taken(low, x, 1, kept), 2, columns, what)
-        return _largest_along(low, x, 1, [[place[at] for at in each] for each in rows], what)
+        if stages is not None:
+            stages.append(Stage(1, [kept], x.wire.shape[1], []))
+        x = _largest_along(low, taken(low, x, 1, kept), 2, columns, what, stages)
+        rows = [[place[at] for at in each] for each in rows]
+        return _largest_along(low, x, 1, rows, what, stages)
     windows = windowed(low, x, rows, columns)
     value, _ = extremum(low, windows, (2, 4), what, value=True, index=False)
     assert value is not None
     return reshaped(low, value, (channels, len(rows), len(columns)))
 
 
-def _largest_along(low: Lowering, x: Handle, dim: int, windows: Spans, what: str) -> Handle:
+def _largest_along(
+    low: Lowering, x: Handle, dim: int, windows: Spans, what: str, stages: list[Stage] | None
+) -> Handle:
     taps = [taken(low, x, dim, [window[k] for window in windows]) for k in range(len(windows[0]))]
-    return pairs.largest_of(low, taps, what)
+    if stages is None:
+        return pairs.largest_of(low, taps, what)
+    stages.append(Stage(dim, windows, x.wire.shape[dim], []))
+    return pairs.largest_of(low, taps, what, stages[-1].levels)
 
 
 def _cost_at_once(x: Handle, m: int, n: int) -> Cost:
@@ -141,6 +168,7 @@ def max_pool(
     dilation: Sizes,
     ceil_mode: bool,
     spatial: int,
+    stages: list[Stage] | None = None,
 ) -> Handle:
     what = f"max_pool{spatial}d"
     lead, image = image_of(x, spatial, what)
@@ -155,7 +183,7 @@ def max_pool(
     size = (len(rows), len(columns))
     if not x.wire.size:
         return low.zeros((*lead, *size[2 - spatial :]), x.wire.scale)
-    out = largest(low, reshaped(low, x, image), rows, columns, what)
+    out = largest(low, reshaped(low, x, image), rows, columns, what, stages)
     return shaped(low, out, lead, spatial, size)
 
 
@@ -189,20 +217,30 @@ def max_pool2d(
 
 
 def max_pool2d_with_indices(
-    low: Lowering, x: Handle, *args: Any, **kwargs: Any
+    low: Lowering,
+    x: Handle,
+    kernel_size: Sizes,
+    stride: Sizes = (),
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    *,
+    keep: bool = False,
 ) -> tuple[Handle, Unavailable]:
-    return _without_indices(max_pool2d(low, x, *args, **kwargs))
+    stages: list[Stage] | None = [] if keep else None
+    out = max_pool(low, x, kernel_size, stride, padding, dilation, ceil_mode, 2, stages)
+    return _without_indices(out, stages)
 
 
-def _without_indices(out: Handle) -> tuple[Handle, Unavailable]:
-    return out, Unavailable(
-        out.wire.shape, "the indices of a pooling have no protocol; use the values alone"
-    )
+def _without_indices(out: Handle, stages: list[Stage] | None) -> tuple[Handle, Unavailable]:
+    why = "the indices of a pooling have no protocol; use the values alone"
+    return out, Unavailable(out.wire.shape, why, stages)
 
 
 def adaptive_max_pool(
-    low: Lowering, x: Handle, output_size: Sizes, spatial: int
+    low: Lowering, x: Handle, output_size: Sizes, spatial: int, *, keep: bool = False
 ) -> tuple[Handle, Unavailable]:
+    stages: list[Stage] | None = [] if keep else None
     what = f"adaptive_max_pool{spatial}d"
     lead, image = image_of(x, spatial, what)
     size = pair(output_size, spatial, what, 1)
@@ -210,17 +248,19 @@ def adaptive_max_pool(
         out = low.zeros((*lead, *size[2 - spatial :]), x.wire.scale)
     else:
         rows, columns = (even(adaptive_spans(*each)) for each in zip(image[1:], size, strict=True))
-        best = largest(low, reshaped(low, x, image), rows, columns, what)
+        best = largest(low, reshaped(low, x, image), rows, columns, what, stages)
         out = shaped(low, best, lead, spatial, size)
-    return _without_indices(out)
+    return _without_indices(out, stages)
 
 
 def adaptive_max_pool1d(low: Lowering, x: Handle, output_size: Sizes) -> tuple[Handle, Unavailable]:
     return adaptive_max_pool(low, x, output_size, 1)
 
 
-def adaptive_max_pool2d(low: Lowering, x: Handle, output_size: Sizes) -> tuple[Handle, Unavailable]:
-    return adaptive_max_pool(low, x, output_size, 2)
+def adaptive_max_pool2d(
+    low: Lowering, x: Handle, output_size: Sizes, *, keep: bool = False
+) -> tuple[Handle, Unavailable]:
+    return adaptive_max_pool(low, x, output_size, 2, keep=keep)
 
 
 # ---- windows as such ---------------------------------------------------------------------------

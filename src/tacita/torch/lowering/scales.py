@@ -7,7 +7,10 @@ public integer merely multiplies the scale, and whoever needs a smaller scale tr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from math import lcm
+
+import torch
 
 from tacita.errors import EncodingError
 from tacita.program.builder import Handle
@@ -15,9 +18,13 @@ from tacita.program.wire import TRUNCATION_BITS
 from tacita.protocols import Reshape, Truncate, WithinBound, sign
 from tacita.ring.fixed_point import LARGEST
 from tacita.torch.lowering.lowering import Lowering
+from tacita.torch.lowering.shape import VIEW, viewed
 
 # A divisor that leaves nothing of any value that truncation accepts.
+FAITHFUL = 1 << 10  # how much larger a factor in a gradient has to be than its error
 EVERYTHING = 1 << (TRUNCATION_BITS - 1)
+ROUNDED = "rounded"  # in `derived`: the wire truncated
+SETTLED = "settled"  # in `derived`: at the scale of gradients it needs no truncation
 
 
 def descaled(low: Lowering, handles: Sequence[Handle], what: str) -> list[Handle]:
@@ -27,14 +34,76 @@ def descaled(low: Lowering, handles: Sequence[Handle], what: str) -> list[Handle
             break
     else:
         return list(handles)
-    # The same wire twice is truncated once.
-    pairs: dict[int, tuple[Handle, int]] = {}
-    for each in handles:
-        if each.wire.scale > low.scale and each.wire.id not in pairs:
-            pairs[each.wire.id] = divisible(low, each)
-    low.mask([each for each, divisor in pairs.values() if divisor < EVERYTHING], what)
-    done = {wire: truncated(low, each, divisor, what) for wire, (each, divisor) in pairs.items()}
-    return [done.get(each.wire.id, each) for each in handles]
+    sources = [source_of(each) for each in handles]
+    # The same wire twice is truncated once, and so are views of it.
+    pairs: dict[int, tuple[Handle, Handle, int]] = {}
+    for each in sources:
+        if _owes(low, each) and each.wire.id not in pairs:
+            pairs[each.wire.id] = (each, *divisible(low, each))
+    low.mask([each for _, each, divisor in pairs.values() if divisor < EVERYTHING], what)
+    for source, each, divisor in pairs.values():
+        low.derived(source)[ROUNDED] = truncated(low, each, divisor, what)
+    return [_rounded(low, each) for each in handles]
+
+
+def _owes(low: Lowering, source: Handle) -> bool:
+    """Whether a wire has to be truncated before it is multiplied."""
+    if source.wire.scale <= (low.finest if is_settled(source) else low.scale):
+        return False
+    kept = low.derived(source)
+    return ROUNDED not in kept or kept[ROUNDED].wire.scale > low.scale
+
+
+def _rounded(low: Lowering, handle: Handle) -> Handle:
+    """What was made of the source of a view, seen in the same way."""
+    if handle.wire.scale <= (low.finest if is_settled(handle) else low.scale):
+        return handle
+    kept = low.derived(handle)
+    if ROUNDED in kept and kept[ROUNDED].wire.scale <= low.scale:
+        rounded: Handle = kept[ROUNDED]
+        return rounded
+    if VIEW not in kept:
+        return handle
+    source, shape, make = kept[VIEW]
+    below = _rounded(low, source)
+    if below is source:
+        return handle
+    out = viewed(low, below, shape, make)
+    kept[ROUNDED] = out
+    return out
+
+
+def source_of(handle: Handle) -> Handle:
+    """The wire that a view is of, through all views; itself where it is none.
+
+    A view of a part stands for itself: truncating all of its source would be more work.
+    """
+    while handle.derived is not None and VIEW in handle.derived:
+        source: Handle = handle.derived[VIEW][0]
+        if source.wire.size > handle.wire.size:
+            break
+        handle = source
+    return handle
+
+
+def is_settled(handle: Handle) -> bool:
+    """Whether this is a parameter at the scale of gradients, or a view of one."""
+    kept = handle.derived
+    while kept is not None and SETTLED not in kept and VIEW in kept:
+        kept = kept[VIEW][0].derived
+    return kept is not None and SETTLED in kept
+
+
+def settled(low: Lowering, handle: Handle, what: str) -> Handle:
+    """A wire truncated to the scale of gradients, at which it is multiplied as it is.
+
+    Parameters are, while they are trained: so no step is lost, however small.
+    """
+    if handle.wire.scale > low.finest:
+        (handle,) = descaled(low.finer, (handle,), what)
+    if low.finest > low.scale:
+        low.derived(handle)[SETTLED] = handle.wire.scale
+    return handle
 
 
 def divisible(low: Lowering, handle: Handle) -> tuple[Handle, int]:
@@ -46,14 +115,45 @@ def divisible(low: Lowering, handle: Handle) -> tuple[Handle, int]:
     return handle, scale // low.scale
 
 
-def truncated(low: Lowering, handle: Handle, divisor: int, what: str) -> Handle:
-    """A masked wire divided by a public integer, at the precision's scale."""
+def shrunk(low: Lowering, handle: Handle, factor: Fraction, scale: int, what: str) -> Handle:
+    """handle·factor at the given scale, for a factor above 0: one truncation by scale and factor.
+
+    The factor is off by one part in FAITHFUL at the most; up to 64 times x has to fit in what
+    truncation takes, or for a scale that is no power of two times the other up to 2^11.
+    """
     wire = handle.wire
+    times, divisor = _integers(wire.scale / (scale * factor))
+    if times > 1:
+        handle = low.combine(((handle, times),), wire.shape, wire.scale * times)
+    if divisor == 1:
+        return rescaled(low, handle, scale)
+    if divisor < EVERYTHING:
+        low.mask((handle,), what)
+    return truncated(low, handle, divisor, what, scale)
+
+
+def _integers(by: Fraction) -> tuple[int, int]:
+    """(times, divisor) with divisor/times = `by` to one part in FAITHFUL, small if possible."""
+    for largest in (1, 8, 64):
+        near = by.limit_denominator(largest)
+        if abs(near - by) * FAITHFUL <= by:
+            return near.denominator, near.numerator
+    times = 64
+    while abs(round(by * times) - by * times) * FAITHFUL > by * times:
+        times *= 2
+    return times, round(by * times)
+
+
+def truncated(
+    low: Lowering, handle: Handle, divisor: int, what: str, scale: int | None = None
+) -> Handle:
+    """A masked wire divided by a public integer, at the precision's scale or the one given."""
+    wire, scale = handle.wire, scale or low.scale
     if not wire.size or divisor >= EVERYTHING:
-        return low.zeros(wire.shape, low.scale)
+        return low.zeros(wire.shape, scale)
     handle = within(low, handle, EVERYTHING - 1, what)
     bound = wire.bound
-    out = low.wire(wire.shape, low.scale, None if bound is None else bound // divisor + 1)
+    out = low.wire(wire.shape, scale, None if bound is None else bound // divisor + 1)
     bits = wire.truncation_bits()
     return low.emit(Truncate(out.id, handle.wire.id, divisor, bits, wire.shape), out)
 
@@ -64,6 +164,9 @@ def within(low: Lowering, handle: Handle, widest: int, what: str) -> Handle:
     if not low.builder.checked or not wire.size:
         return handle
     bound = widest if wire.bound is None else min(wire.bound, widest)
+    node = torch._C._current_autograd_node()
+    if node is not None:
+        what = f"backward pass ({node.name()}): {what}"
     out = low.wire(wire.shape, wire.scale, wire.bound, bit=wire.bit)
     # Values may lie anywhere in the ring: the check itself relies on no bound.
     width = sign.width(64, 2 * wire.size)
@@ -105,4 +208,6 @@ def relabelled(low: Lowering, handle: Handle, scale: int, bound: int | None) -> 
     """The same ring values under another scale or bound; a view, so a mask serves both."""
     bit = handle.wire.bit and scale == handle.wire.scale
     wire = low.wire(handle.wire.shape, scale, bound, bit=bit)
-    return low.emit(Reshape(wire.id, handle.wire.id, wire.shape), wire, handle)
+    out = low.emit(Reshape(wire.id, handle.wire.id, wire.shape), wire, handle)
+    out.public = handle.public
+    return out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from math import ceil
+from math import ceil, inf
 
 import torch
 
@@ -13,6 +13,7 @@ from tacita.protocols import ReLU
 from tacita.protocols.relu import relu_width
 from tacita.torch.lowering import arithmetic
 from tacita.torch.lowering.comparison import gt, is_bit, nonnegative
+from tacita.torch.lowering.hidden import HIDDEN, hide
 from tacita.torch.lowering.joining import concatenated
 from tacita.torch.lowering.lowering import Lowering
 from tacita.torch.lowering.operands import Number, Operand, simple
@@ -24,21 +25,33 @@ from tacita.torch.lowering.scales import (
 )
 from tacita.torch.lowering.shape import expanded, reshaped, split
 
+# In `derived`, for the backward pass: where x, or of a ReLU's result what it was made of, is not
+# negative; and where x is above each of two limits, one after the other.
+POSITIVE = "positive"
+SIDES = "sides"
 
-def relu(low: Lowering, x: Handle) -> Handle:
-    """max(x, 0), together with the truncation that the wire still owes."""
+
+def relu(low: Lowering, x: Handle, *, keep: bool = False) -> Handle:
+    """max(x, 0), together with the truncation that the wire still owes.
+
+    keep: with the bits of the comparison beside it, for the backward pass.
+    """
     divisor = 1
     if x.wire.scale > low.scale:
         x, divisor = divisible(low, x)
-    return _relu(low, x, divisor, "relu")
+    return _relu(low, x, divisor, "relu", keep=keep)
 
 
-def exact_relu(low: Lowering, x: Handle, what: str) -> Handle:
+def relu_in_training(low: Lowering, x: Handle) -> Handle:
+    return relu(low, x, keep=True)
+
+
+def exact_relu(low: Lowering, x: Handle, what: str, *, keep: bool = False) -> Handle:
     """max(x, 0) at the scale of x, without a rounding."""
-    return _relu(low, x, 1, what)
+    return _relu(low, x, 1, what, keep=keep)
 
 
-def _relu(low: Lowering, x: Handle, divisor: int, what: str) -> Handle:
+def _relu(low: Lowering, x: Handle, divisor: int, what: str, *, keep: bool = False) -> Handle:
     wire = x.wire
     if not wire.size or divisor >= EVERYTHING:
         return low.zeros(wire.shape, low.scale)
@@ -52,12 +65,22 @@ def _relu(low: Lowering, x: Handle, divisor: int, what: str) -> Handle:
         bound = bound // divisor + 1
     out = low.wire(wire.shape, wire.scale // divisor, bound)
     width = relu_width(wire.bound, wire.size, divisor)
-    return low.emit(ReLU(out.id, x.wire.id, divisor, wire.shape, width), out)
+    if not keep:
+        return low.emit(ReLU(out.id, x.wire.id, divisor, wire.shape, width), out)
+    bit = low.wire(wire.shape, 1, 1, bit=True)
+    above = low.emit(ReLU(out.id, x.wire.id, divisor, wire.shape, width, bit.id), out)
+    low.derived(above)[POSITIVE] = Handle(low.builder, bit)
+    return above
 
 
-def leaky_relu(low: Lowering, x: Handle, negative_slope: Number = 0.01) -> Handle:
+def leaky_relu(
+    low: Lowering, x: Handle, negative_slope: Number = 0.01, *, keep: bool = False
+) -> Handle:
     """slope·x + (1 - slope)·relu(x)."""
-    above = arithmetic.scaled(low, relu(low, x), 1 - negative_slope)
+    rectified = relu(low, x, keep=keep)
+    if keep and POSITIVE in low.derived(rectified):
+        low.derived(x)[POSITIVE] = low.derived(rectified)[POSITIVE]
+    above = arithmetic.scaled(low, rectified, 1 - negative_slope)
     return arithmetic.add(low, above, arithmetic.scaled(low, x, negative_slope))
 
 
@@ -125,10 +148,18 @@ def clamp(
 
 
 def between(
-    low: Lowering, x: Handle, least: Number, most: Number, what: str, *, exact: bool
+    low: Lowering,
+    x: Handle,
+    least: Number,
+    most: Number,
+    what: str,
+    *,
+    exact: bool,
+    keep: bool = False,
 ) -> Handle:
     """least + relu(x - least) - relu(x - most), both comparisons at once.
 
+    keep: remember their bits with x, for the backward pass.
     exact: at the scale of x, without a rounding; otherwise with the truncation that x still owes.
     """
     shape, n = x.wire.shape, x.wire.size
@@ -140,7 +171,9 @@ def between(
     flat = reshaped(low, x, (n,))
     beyond = [arithmetic.sub(low, flat, limit) for limit in (least, most)]
     both = concatenated(low, beyond, 0, what)
-    above = exact_relu(low, both, what) if exact else relu(low, both)
+    above = exact_relu(low, both, what, keep=keep) if exact else relu(low, both, keep=keep)
+    if keep and POSITIVE in low.derived(above):
+        low.derived(x)[SIDES, float(least), float(most)] = low.derived(above)[POSITIVE]
     first, second = split(low, above, n)
     out = arithmetic.add(low, arithmetic.sub(low, first, second), least)
     # Limits are rounded to a unit, and so is each of the two.
@@ -188,4 +221,7 @@ def where(low: Lowering, condition: Operand, a: Operand, b: Operand) -> Handle:
 
 
 def masked_fill(low: Lowering, x: Handle, mask: Operand, value: Operand) -> Handle:
+    """x where the mask is 0, the value elsewhere; minus infinity hides (hidden.py)."""
+    if isinstance(mask, torch.Tensor) and value == -inf:
+        return hide(low, where(low, mask, HIDDEN, x), ~mask.to(torch.bool))
     return where(low, mask, value, x)

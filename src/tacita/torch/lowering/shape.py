@@ -19,16 +19,29 @@ from tacita.program.instruction import Instruction
 from tacita.protocols import Expand, Gather, Permute, Reshape, Slice
 from tacita.torch.lowering.lowering import Lowering, Shape
 
+VIEW = "view"  # in `derived`: of what a wire is a view, and how
+FILLED = "filled"  # in `derived`: this view has zeros beside what it shows
 LARGEST_GATHER = 1 << 22  # elements; every role is sent their indices, 8 bytes each
 
 
 def viewed(
-    low: Lowering, x: Handle, shape: Shape, make: Callable[[int, int], Instruction]
+    low: Lowering,
+    x: Handle,
+    shape: Shape,
+    make: Callable[[int, int], Instruction],
+    *,
+    filled: bool = False,
 ) -> Handle:
-    """A view of x with its scale and bound; `make` takes the numbers of the two wires."""
+    """A view of x with its scale and bound; `make` takes the numbers of the two wires.
+
+    filled: with zeros beside what is of x.
+    """
     wire = low.wire(shape, x.wire.scale, x.wire.bound, bit=x.wire.bit)
     out = low.emit(make(wire.id, x.wire.id), wire, x)
     out.public = x.public  # every role holds the view as it holds the constant
+    out.derived = {VIEW: (x, shape, make)}
+    if filled:
+        out.derived[FILLED] = True
     return out
 
 
@@ -236,8 +249,8 @@ def refuse_private_index(operation: object, args: Sequence[Any]) -> None:
             refuse_private_index(operation, arg)
         elif isinstance(arg, Handle):
             raise UnsupportedOperation(
-                f"{operation}: an index has to be public; select with a product of one-hot "
-                "comparisons, as in ((x == i) * values).sum()"
+                f"{operation}: an index has to be public; F.embedding(index, table) takes rows of a "
+                "table at private indices, and ((positions == index) * values).sum() one element"
             )
 
 

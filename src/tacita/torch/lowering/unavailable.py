@@ -18,16 +18,21 @@ RESHAPING = (
 
 
 class Unavailable(torch.Tensor):
-    """A tensor without values: whatever needs them raises UnsupportedOperation, which says why."""
+    """A tensor without values: whatever needs them raises UnsupportedOperation, which says why.
+
+    kept: what the backward pass needs in its place, if anything.
+    """
 
     _why: str
+    kept: Any
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
-    def __new__(cls: type[Self], shape: tuple[int, ...], why: str) -> Self:
+    def __new__(cls: type[Self], shape: tuple[int, ...], why: str, kept: Any = None) -> Self:
         tensor: Self = torch.Tensor._make_wrapper_subclass(cls, shape, dtype=torch.int64)
         tensor._why = why
+        tensor.kept = kept
         return tensor
 
     def __init__(self, *_: Any) -> None:
@@ -40,7 +45,7 @@ class Unavailable(torch.Tensor):
         why = next((each._why for each in args if isinstance(each, cls)), "it has no values")
         if func in RESHAPING:
             shape = func(torch.empty(args[0].shape, device="meta"), *args[1:]).shape
-            return cls(tuple(shape), why)
+            return cls(tuple(shape), why, args[0].kept)
         raise UnsupportedOperation(f"{func}: {why}")
 
     def __repr__(self, **_: Any) -> str:  # type: ignore[override]

@@ -21,6 +21,7 @@ from tacita.errors import UnsupportedOperation
 from tacita.torch.aten import TABLE
 from tacita.torch.unsupported import instead_of, names_of, user_name
 
+ATTENTION = torch.ops.aten.scaled_dot_product_attention.default  # random only where it drops out
 BATCH_NORM = {torch.ops.aten._native_batch_norm_legit_no_training.default}  # see rewrites.py
 # What torch.export adds to have dtypes verified; there is nothing to verify with static ones.
 ASSERTIONS = {torch.ops.aten._assert_tensor_metadata.default}
@@ -89,6 +90,8 @@ def supported(node: fx.Node, private: set[fx.Node]) -> bool:
 
 
 def draws_randomness(node: fx.Node) -> bool:
+    if node.target is ATTENTION:
+        return bool(node.args[4] if len(node.args) > 4 else node.kwargs.get("dropout_p"))
     return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
 
 

@@ -182,6 +182,7 @@ class _Lowerer:
                 f"{target} makes a number of the weights, and the program would show it to every "
                 "role: compute it outside the module, or export with public_weights=True"
             )
+        self._low.expected = self._ranges.inner.get(node.name, {})
         try:
             result = TABLE[target].lower(self._low, *args, **kwargs)
         except (TypeError, AttributeError) as error:
@@ -192,6 +193,8 @@ class _Lowerer:
                 "program would show them to every role: compute them outside the module, or "
                 "export with public_weights=True"
             ) from error
+        finally:
+            self._low.expected = {}
         if isinstance(result, Handle):
             self._tighten(node, args, result)
         return result

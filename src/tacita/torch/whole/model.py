@@ -6,6 +6,7 @@ import os
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -96,7 +97,7 @@ def export(
     if largest is not None:
         top = rounded_up(largest)
         known = {node.name: min(top, ranges.of(node) or top) for node in network.inputs}
-        ranges = Ranges({**ranges.largest, **known})
+        ranges = replace(ranges, largest={**ranges.largest, **known})
     whole = lowered(network, precision, ranges, public_weights=public_weights, checked=checked)
     model = Model(network, whole, precision, checked=checked)
     if compare and samples is not None:

@@ -9,7 +9,7 @@ two, so that they say no more about weights and samples than a number of bits.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, isfinite, log2
 from typing import Any
 
@@ -17,15 +17,20 @@ import torch
 from torch import fx
 
 from tacita.errors import EncodingError, ShapeError, UsageError
+from tacita.torch.lowering.expected import Interval
 from tacita.torch.ring_tensor import RingTensor
 from tacita.torch.whole.graph import Network
+from tacita.torch.whole.inner import Observer, Watch
 
 
 @dataclass(frozen=True)
 class Ranges:
-    """largest: of each node's result, in reals, by the node's name; a power of two."""
+    """largest: of each node's result, in reals, by the node's name; a power of two.
+    inner: of what is inside of an operation, by the node's name; see inner.py.
+    """
 
     largest: dict[str, float]
+    inner: dict[str, dict[str, Interval]] = field(default_factory=dict)
 
     def of(self, node: fx.Node) -> float | None:
         return self.largest.get(node.name)
@@ -36,8 +41,10 @@ def rounded_up(value: float) -> float:
     return float(2.0 ** ceil(log2(max(value, 2.0**-20))))
 
 
-def run(network: Network, inputs: Sequence[torch.Tensor]) -> dict[str, Any]:
-    """Every node's value for these inputs, in the clear."""
+def run(
+    network: Network, inputs: Sequence[torch.Tensor], watch: Watch | None = None
+) -> dict[str, Any]:
+    """Every node's value for these inputs, in the clear; `watch` is shown what each is given."""
     values: dict[fx.Node, Any] = {}
     given = dict(zip(network.inputs, inputs, strict=True))
 
@@ -50,6 +57,8 @@ def run(network: Network, inputs: Sequence[torch.Tensor]) -> dict[str, Any]:
                 values[node] = given.get(node, network.parameters.get(node.name))
             elif node.op == "call_function":
                 args, kwargs = fx.map_arg((node.args, node.kwargs), known)
+                if watch is not None:
+                    watch(node, args, kwargs)
                 values[node] = node.target(*args, **kwargs)
     return {node.name: value for node, value in values.items()}
 
@@ -65,14 +74,16 @@ def observed(
     if not isinstance(margin, int | float) or not isfinite(margin) or margin < 1:
         raise UsageError(f"margin= of a calibration is a number of 1 or more, not {margin!r}")
     largest: dict[str, float] = {}
+    observer = Observer()
     for inputs in batches(network, samples):
-        for name, value in run(network, inputs).items():
+        for name, value in run(network, inputs, observer).items():
             if isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel():
                 top = float(value.abs().max())
                 if not isfinite(top):
                     raise EncodingError(f"calibration: {name} is not finite for one of the samples")
                 largest[name] = max(largest.get(name, 0.0), top)
-    return Ranges({name: rounded_up(top * margin) for name, top in largest.items()})
+    bounds = {name: rounded_up(top * margin) for name, top in largest.items()}
+    return Ranges(bounds, observer.widened(margin))
 
 
 def batches(
