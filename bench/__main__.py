@@ -4,8 +4,8 @@
     python -m bench --quick             the suite, each as small as it goes
     python -m bench NAME [options]      one: `python -m bench networks --help` tells its options
 
-Names: kernels, elementwise, functions, secure_mlp, networks, training, accuracy, daemons, peers,
-draw.
+Names: kernels, elementwise, functions, secure_mlp, networks, transformers, training, accuracy,
+daemons, peers, draw.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import subprocess
 import sys
 
 NAMES = (
-    "kernels", "elementwise", "functions", "secure_mlp", "networks", "training", "accuracy",
-    "daemons", "peers", "draw",
+    "kernels", "elementwise", "functions", "secure_mlp", "networks", "transformers", "training",
+    "accuracy", "daemons", "peers", "draw",
 )  # fmt: skip
 SUITE: tuple[tuple[str, ...], ...] = (
     ("kernels",),
@@ -23,6 +23,7 @@ SUITE: tuple[tuple[str, ...], ...] = (
     ("functions",),
     ("secure_mlp",),
     ("networks",),
+    ("transformers",),
     ("training",),
     ("accuracy", "--bits", "12,16", "--images", "1000"),
 )

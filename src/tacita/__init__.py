@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tacita.ring.fixed_point import Precision
     from tacita.runtime.worker import VirtualWorker, measure
     from tacita.torch import FixedPrecisionTensor, PointerTensor, PrivateTensor, TorchHook
+    from tacita.torch.checkpoints import load_private, remove_private, save_private
     from tacita.torch.whole.explain import Explanation, explain
     from tacita.torch.whole.model import Model, SharedModel, export
 
@@ -59,7 +60,10 @@ __all__ = [
     "errors",
     "explain",
     "export",
+    "load_private",
     "measure",
+    "remove_private",
+    "save_private",
 ]
 
 
@@ -99,6 +103,10 @@ def __getattr__(name: str) -> Any:
             from tacita import torch
 
             home = torch
+        case "load_private" | "remove_private" | "save_private":
+            from tacita.torch import checkpoints
+
+            home = checkpoints
         case "Explanation" | "explain":
             from tacita.torch.whole import explain
 

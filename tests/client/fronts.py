@@ -58,6 +58,10 @@ class Party:
         self._check("status")
         return {"asked_by": str(principal)}
 
+    def neighbours(self, principal):
+        self._check("neighbours")
+        return {}
+
     def models(self, principal):
         self._check("models")
         return list(self.models_.values())

@@ -209,8 +209,23 @@ def test_a_request_is_what_it_should_be(script):
 def test_no_header_becomes_two(value):
     with pytest.raises(UsageError, match="no line breaks"):
         request_head("GET", "/v2", "alice", {"X": value})
-    with pytest.raises(UsageError, match="no line breaks"):
-        request_head("GET", f"/{value}", "alice", {})
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/v2 HTTP/1.1", "/a\tb", "/a\r\nX: b", "/a\nb", "/a\n", "/a\x7f", "/\u00e9", "/\u2028", "",
+        "v2", "//\x00",
+    ],
+)  # fmt: skip
+def test_a_target_ends_where_it_should(target):
+    with pytest.raises(UsageError, match="percent-encode"):
+        request_head("GET", target, "alice", {})
+
+
+def test_a_target_that_is_quoted_goes_as_it_is():
+    head = request_head("GET", "/v2/models/a%20b%2F~!?x=1", "alice", {})
+    assert head.startswith(b"GET /v2/models/a%20b%2F~!?x=1 HTTP/1.1\r\n")
 
 
 def test_large_bodies_go_in_pieces_that_are_told_of(script):

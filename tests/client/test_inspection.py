@@ -8,6 +8,7 @@ import pytest
 
 from tacita.client import inspection
 from tacita.client.inspection import inspect
+from tacita.errors import Busy, PeerFailed, Refused
 from tacita.network.authority import issue
 
 from .fronts import PARTIES
@@ -23,8 +24,17 @@ def healthy(setting):
             "time": None,
             "links": {PARTIES[1 - index]: True, "dana": True},
         }
+        others = (PARTIES[1 - index], "dana")
+        engine.links = {name: link() for name in others}
+        engine.neighbours = lambda _, engine=engine: engine.links
         engine.status = lambda _, engine=engine: {"time": time.time(), **given(engine.told)}
     return setting
+
+
+def link(**changes):
+    """What a party answers about one that is near, fast and right."""
+    fast = {"round_trip": 0.0005, "sent": 200 << 20, "received": 100 << 20}
+    return {**fast, "clock": 0.0, "version": "1.2.3", **changes}
 
 
 def given(fields):
@@ -66,7 +76,13 @@ def test_all_is_well(looked):
     found = looked()
     assert bad(found) == set()
     whats = {"reachable", "version", "clock", "network", "links", "round trip", "bandwidth"}
-    assert {what for who, what in found if who == "bob"} == whats
+    # Of alice and bob, one end tells how fast the way is.
+    assert {what for who, what in found if who == "alice"} == whats | {"to bob", "to dana"}
+    assert {what for who, what in found if who == "bob"} == whats | {"to dana"}
+    assert found["alice", "to bob"].says == (
+        "round trip 0.5 ms, 200 MiB/s there, 100 MiB/s back, clocks alike"
+    )
+    assert not any(each.advice for each in found.values())
     assert "client:carol" in found["you", "certificate"].says
 
 
@@ -92,7 +108,8 @@ def test_an_expired_certificate(looked, certificates, tmp_path):
 
 def test_another_version(looked, monkeypatch):
     monkeypatch.setattr(inspection, "version", version)
-    assert bad(looked()) == {("alice", "version"), ("bob", "version")}
+    named = {("alice", "version"), ("bob", "version")}
+    assert bad(looked()) == named | {(name, "to dana: version") for name in PARTIES}
 
 
 @pytest.mark.parametrize("off", [-3600, 3600])
@@ -130,3 +147,95 @@ def test_somebody_else_in_its_place(looked, healthy):
     found = looked()
     assert bad(found) == {("bob", "reachable")}
     assert "not proven to be bob.party.tacita" in found["bob", "reachable"].says
+
+
+# ---- between the daemons -------------------------------------------------------------------------
+
+
+def test_a_policy_that_lets_nobody_watch(looked, healthy):
+    def refused(_):
+        raise Refused("carol may not have links measured here")
+
+    healthy.engines[0].neighbours = refused
+    found = looked()
+    assert bad(found) == set()
+    assert "not measured: the table watch of alice's policy" in found["alice", "neighbours"].says
+    assert ("bob", "to alice") in found, "the other end tells of it"
+
+
+def test_a_party_that_fails_to_measure(looked, healthy):
+    def failing(_):
+        raise PeerFailed("no such luck")
+
+    healthy.engines[1].neighbours = failing
+    found = looked()
+    assert bad(found) == {("bob", "neighbours")}
+    assert "no such luck" in found["bob", "neighbours"].says
+
+
+def test_a_party_that_measures_for_somebody_else_is_asked_again(looked, healthy, monkeypatch):
+    monkeypatch.setattr(inspection, "PAUSE", 0.0)
+    engine, asked = healthy.engines[0], []
+
+    def busy(_):
+        asked.append(None)
+        if len(asked) < 3:
+            raise Busy("the links are being measured for somebody else")
+        return engine.links
+
+    engine.neighbours = busy
+    found = looked()
+    assert bad(found) == set()
+    assert ("alice", "to bob") in found
+    assert len(asked) == 3
+    engine.neighbours = lambda _: (_ for _ in ()).throw(Busy("still"))
+    assert bad(looked()) == {("alice", "neighbours")}
+
+
+def test_a_link_that_could_not_be_measured(looked, healthy):
+    healthy.engines[0].links["bob"] = {"error": "party:bob sent nothing for 10 s"}
+    found = looked()
+    assert bad(found) == {("alice", "to bob")}
+    assert "logs" in found["alice", "to bob"].advice
+    assert found["bob", "to alice"].good, "so the other end is asked as well"
+
+
+@pytest.mark.parametrize(
+    "answer", [{"round_trip": 1.0}, {**link(), "sent": "fast"}, {**link(), "clock": None}]
+)
+def test_an_answer_of_another_version(looked, healthy, answer):
+    healthy.engines[0].links["dana"] = answer
+    assert bad(looked()) == {("alice", "to dana")}
+
+
+def test_a_slow_link_works_and_has_advice(looked, healthy):
+    slow = link(sent=1000, received=1000)
+    healthy.engines[0].links |= {"bob": slow, "dana": link(round_trip=3.0)}
+    healthy.engines[1].links["dana"] = slow
+    found = looked()
+    assert bad(found) == set()
+    assert "what each query sends between parties" in found["alice", "to bob"].advice
+    assert found["alice", "to dana"].advice == "", "nobody waits for the dealer in a round"
+    assert "takes from the dealer" in found["bob", "to dana"].advice
+    healthy.engines[0].links["bob"] = link(round_trip=0.2)
+    assert "rounds" in looked()["alice", "to bob"].advice
+
+
+@pytest.mark.parametrize(("off", "late"), [(-90.0, "dana"), (90.0, "alice")])
+def test_clocks_of_daemons(looked, healthy, off, late):
+    healthy.engines[0].links["dana"] = link(clock=off)
+    found = looked()
+    assert bad(found) == {("alice", "to dana: clock")}
+    assert found["alice", "to dana: clock"].says == "90 s apart"
+    assert f"{late}'s is behind" in found["alice", "to dana: clock"].advice
+    healthy.engines[0].links["dana"] = link(clock=off / 90)
+    found = looked()
+    assert bad(found) == set()
+    assert "1.0 s apart" in found["alice", "to dana"].says
+
+
+def test_the_version_of_the_dealer(looked, healthy):
+    healthy.engines[0].links["dana"] = link(version="0.9")
+    found = looked()
+    assert bad(found) == {("alice", "to dana: version")}
+    assert found["alice", "to dana: version"].says == "dana has 0.9"

@@ -14,10 +14,12 @@ from tacita.protocols import (
     Extremum,
     Gather,
     NonNegative,
+    OneHot,
     Pad,
     Permute,
     Product,
     PublicProduct,
+    Ranks,
     ReLU,
     Reshape,
     Slice,
@@ -77,6 +79,12 @@ def stairs(h, thresholds=(-4, 8), base=(1, 2), steps=((1, 2), (3, 4)), width=NAR
     return h.result(
         Staircase, h.y, thresholds, base, steps, shape, width, shape=(len(base), *shape)
     )
+
+
+def one_hot(h, bits=2, classes=3, shape=(2, 3), values=(), placed=0, hot=True):
+    wires = [h.wire(3, 2, 3) for _ in range(hot + placed)]
+    into = (wires[0], tuple(wires[1:])) if hot else (None, tuple(wires))
+    h.emit(OneHot, *into, h.y, values, bits, classes, shape, place="layer.0")
 
 
 def plan(chunks, levels):
@@ -352,6 +360,38 @@ PARAMETERS = {
     "staircase with a plan that ends nowhere": (
         lambda h: stairs(h, width=sign.Width(5, 0, Plan((2, 2), ()))),
         "leave 2 nodes",
+    ),
+    "one-hot columns of no bits": (lambda h: one_hot(h, bits=0), "an index of 0 bits"),
+    "one-hot columns of an absurd size": (lambda h: one_hot(h, bits=62), "an index of 62 bits"),
+    "one-hot columns of no classes": (lambda h: one_hot(h, classes=0), "0 classes"),
+    "one-hot columns of more classes than bits count": (
+        lambda h: one_hot(h, classes=5),
+        "5 classes are not 1 … 4",
+    ),
+    "one-hot columns that nobody wants": (lambda h: one_hot(h, hot=False), "nor values in them"),
+    "more values than wires for them": (
+        lambda h: one_hot(h, values=(h.y,)),
+        "1 values are put into 0 wires",
+    ),
+    "one-hot columns of another shape": (
+        lambda h: one_hot(h, shape=(6,)),
+        "it is declared for the shape",
+    ),
+    "values of another shape": (
+        lambda h: one_hot(h, values=(h.image,), placed=1),
+        "it is declared for the shape",
+    ),
+    "ranks of one candidate": (
+        lambda h: h.result(Ranks, h.result(Slice, h.y, 0, 0, 1, 1, shape=(1, 3)), (1, 3), NARROW),
+        "no order of 1 candidates",
+    ),
+    "ranks of more than columns": (
+        lambda h: h.result(Ranks, h.image, (2, 4, 5, 5), NARROW),
+        "the first of two dimensions",
+    ),
+    "ranks with bits left out": (
+        lambda h: h.result(Ranks, h.y, (2, 3), sign.width(40, 6, drop=2)),
+        "2 bits are left out",
     ),
     "staircase of another shape": (
         lambda h: stairs(h, shape=(6,)),

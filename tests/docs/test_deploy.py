@@ -15,6 +15,7 @@ from tacita.network.identity import Principal
 from tacita.network.tls import Credentials
 from tacita.service import config
 from tacita.service.config import Limits, StockSettings
+from tacita.service.dealer_metrics import DealerMetrics
 from tacita.service.metrics import Metrics
 from tacita.service.policy import Policy
 
@@ -63,6 +64,7 @@ def test_the_dealer():
     dealer = config.load_dealer(DEPLOY / "dealer.toml")
     assert dealer.name == "dana"
     assert dealer.credentials == Credentials(*files_of("dana"))
+    assert str(dealer.metrics) == "127.0.0.1:9100"
     assert dealer.limits == Limits()
 
 
@@ -269,8 +271,11 @@ def test_the_policy_s_tables_are_those_of_the_page():
 
 
 def test_every_metric_is_on_the_page_and_no_other():
-    rendered = Metrics("party:alice").render().decode()
-    families = set(re.findall(r"^# TYPE (tacita_\w+)", rendered, re.MULTILINE))
+    families = set()
+    for metrics in (Metrics("party:alice"), DealerMetrics("dealer:dana")):
+        families |= set(
+            re.findall(r"^# TYPE (tacita_\w+)", metrics.render().decode(), re.MULTILINE)
+        )
     named = {
         each
         for each in first_column(section(page("deploy.md"), "## Metrics"))

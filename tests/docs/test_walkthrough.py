@@ -16,7 +16,7 @@ import time
 import pytest
 
 from tacita.client.local_network import free_ports
-from tacita.service.audit import verify
+from tacita.service.audit_chain import verify
 
 from .pages import DEPLOY, blocks, page
 
@@ -92,6 +92,7 @@ class Hosts:
             given["TACITA_PARTY__METRICS"] = "127.0.0.1:0"
         if host == "dana":
             given["TACITA_DEALER__ADDRESS"] = f"127.0.0.1:{ports['8450']}"
+            given["TACITA_DEALER__METRICS"] = "127.0.0.1:0"
         return given
 
     def run(self, host, text):
@@ -171,8 +172,9 @@ def test_the_page_works_as_it_is_written(hosts):
     assert all(
         result.endswith("checked:       key, authority and dates fit\n") for result in checks
     )
-    verified = next(result for text, result in output.items() if text == "END")
-    assert re.match(r"Verified\(records=\d+, last='[0-9a-f]{64}'\)", verified)
+    verified = next(result for text, result in output.items() if text.startswith("tacita audit"))
+    assert verified.count("  reveal  client:carol  model=scans  ") == 2
+    assert re.search(r"^\d+ records verified, 2 shown\. Digest .*: [0-9a-f]{64}$", verified, re.M)
     assert hosts.end() == {"dana": 0, "alice": 0, "bob": 0}
     for name in ("alice", "bob"):
         # Two queries of four rows; the beginning, a publication and the end.

@@ -1,6 +1,6 @@
 """Cosine and sine by integers: the constants, and that errors stay below those that are derived."""
 
-from decimal import Decimal, localcontext
+from decimal import ROUND_FLOOR, Context, Decimal, Inexact, Rounded, localcontext
 
 import numpy as np
 import pytest
@@ -32,9 +32,20 @@ def exact(angle):
 
 
 def test_pi():
-    with localcontext() as context:
-        context.prec = 50
-        assert angles.pi() == Decimal("3.1415926535897932384626433832795028841971693993751")
+    assert angles.pi(50) == Decimal("3.1415926535897932384626433832795028841971693993751")
+    assert angles.pi(5) == Decimal("3.1416")
+
+
+def test_constants_have_nothing_of_the_callers_arithmetic():
+    usual = angles.series().tolist()
+    odd = Context(prec=3, rounding=ROUND_FLOOR, Emin=-1, Emax=1, clamp=1, traps=[Inexact, Rounded])
+    angles.series.cache_clear()
+    try:
+        with localcontext(odd):
+            found = angles.series().tolist()
+    finally:
+        angles.series.cache_clear()
+    assert found == usual
 
 
 def test_series_are_known():

@@ -1,6 +1,6 @@
 """Powers by integers: the constants, and that errors stay below those that are derived."""
 
-from decimal import Decimal, localcontext
+from decimal import ROUND_FLOOR, Context, Decimal, Inexact, Rounded, localcontext
 
 import numpy as np
 import pytest
@@ -47,6 +47,26 @@ def test_factors_are_known():
                 scale = Decimal(2) ** (int(shifts[j, w]) - exponents.PRODUCT_BITS)
                 mantissa = value * scale * 2**exponents.FACTOR_BITS
                 assert abs(mantissa - int(mantissas[j, w])) <= Decimal("0.5")
+
+
+def constants():
+    """As they are when nobody has asked for them before."""
+    for each in (exponents.series, exponents.rate, exponents.factors):
+        each.cache_clear()
+    rates = [exponents.rate(scale, 20) for scale in range(1 << 15, (1 << 15) + 20)]
+    factors = exponents.factors(-12 << 16, 1 << 16, 18, 3, 16)
+    return exponents.series().tolist(), rates, [each.tolist() for each in factors]
+
+
+def test_constants_have_nothing_of_the_callers_arithmetic():
+    usual = constants()
+    odd = Context(prec=3, rounding=ROUND_FLOOR, Emin=-1, Emax=1, clamp=1, traps=[Inexact, Rounded])
+    try:
+        with localcontext(odd):
+            found = constants()
+    finally:
+        constants()
+    assert found == usual
 
 
 def test_a_power_of_two():

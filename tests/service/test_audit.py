@@ -16,7 +16,8 @@ import pytest
 from tacita.errors import AuditFailed, ConfigError, DataError, UsageError
 from tacita.network.identity import Principal
 from tacita.service import audit
-from tacita.service.audit import AuditLog, verify
+from tacita.service.audit import AuditLog
+from tacita.service.audit_chain import NOTHING_BEFORE, digest_of, line_of, records_in, verify
 
 FULL = Path("/dev/full")  # takes no byte
 CAROL = Principal("client", "carol", "ab" * 32)
@@ -137,6 +138,72 @@ def test_a_log_that_lost_its_end_lacks_a_record_that_is_known(path):
     assert verify(path).records == len(lines) - 1
     with pytest.raises(DataError, match=last):
         verify(path, contains=last)
+
+
+def chained(*given):
+    """Lines that follow each other, with whatever they are given."""
+    lines, last = [], NOTHING_BEFORE
+    for number, fields in enumerate(given, 1):
+        lines.append(line_of({"number": number, **fields, "previous": last}))
+        last = digest_of(lines[-1])
+    return b"".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"event": "reveal"}, "it has no time"),
+        ({"event": "reveal", "time": 5}, "it has no time"),
+        ({"event": "reveal", "time": "noon"}, "it has no time"),
+        ({"time": "2026-01-02T03:04:05+00:00"}, "it has no event"),
+    ],
+)
+def test_what_hangs_together_and_is_no_record(tmp_path, fields, why):
+    good = {"event": "opened", "time": "2026-01-02T03:04:05+00:00"}
+    (tmp_path / "log").write_bytes(chained(good, fields, good))
+    with pytest.raises(DataError, match=f"line 2 .*{why}"):
+        verify(tmp_path / "log")
+
+
+def test_records_are_read_as_they_were_written(path):
+    filled(path, 1)
+    opened, reveal, closed = records_in(path)
+    assert (opened.event, reveal.event, closed.event) == ("opened", "reveal", "closed")
+    assert (opened.principal, reveal.principal) == (None, "client:carol")
+    assert reveal.fields == {
+        "principal": "client:carol",
+        "fingerprint": CAROL.fingerprint,
+        **REVEAL,
+        "shapes": {"x": [1, 784]},
+    }
+    assert reveal.time == datetime.fromisoformat(records(path)[1]["time"])
+    assert [each.line for each in (opened, reveal, closed)] == path.read_text().splitlines()
+    assert verify(path, contains=reveal.digest).last == closed.digest
+
+
+def test_records_before_a_broken_one_are_handed_out(path):
+    lines = filled(path).splitlines(keepends=True)
+    alter(lines)
+    path.write_bytes(b"".join(lines))
+    found = []
+    with pytest.raises(DataError, match="line 4"):
+        found.extend(each.number for each in records_in(path))
+    reading = records_in(path)
+    assert [next(reading).number for _ in range(3)] == [1, 2, 3]
+    reading.close()
+
+
+def test_a_line_that_is_being_written_is_waited_for(path, monkeypatch):
+    """A reader may see a part of the last line: it is whole a moment later."""
+    whole = filled(path)
+    path.write_bytes(whole[:-20])
+
+    def written(_seconds):
+        with path.open("ab") as file:
+            file.write(whole[-20:])
+
+    monkeypatch.setattr("tacita.service.audit_chain.time.sleep", written)
+    assert verify(path).records == 5
 
 
 def test_a_log_that_is_not_there_is_named(path):

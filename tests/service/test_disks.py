@@ -9,10 +9,11 @@ import pytest
 
 from tacita.errors import ConfigError, CredentialError, MaterialError, PeerError, TacitaError
 from tacita.network.authority import issue
+from tacita.runtime.at_rest import AT_REST
 from tacita.service import queries
-from tacita.service.audit import AuditFailed, verify
+from tacita.service.audit import AuditFailed
+from tacita.service.audit_chain import verify
 from tacita.service.config import Limits, StockSettings
-from tacita.service.storehouse import AT_REST
 
 from .daemons import Daemons
 from .small_model import small

@@ -17,7 +17,10 @@ from tacita.errors import (
     ShapeError,
     StockEmpty,
 )
-from tacita.service.metrics import UNKNOWN, Metrics, outcome_of, reason_of
+from tacita.service.daemon_metrics import USERS, reason_of
+from tacita.service.dealer_metrics import DealerMetrics
+from tacita.service.metrics import UNKNOWN, Metrics, outcome_of
+from tacita.service.traffic import LinkCounts
 
 
 def values(metrics):
@@ -62,34 +65,60 @@ def test_phases(metrics):
     assert value(metrics, f"{name}_bucket", le="+Inf", **labels) == 3
 
 
-def test_traffic_and_rounds(metrics):
-    metrics.sent("bob", 1000)
-    metrics.sent("bob", 24)
-    metrics.received("dana", 7)
+def test_rounds(metrics):
     metrics.rounds("resnet20", 31)
     metrics.rounds("resnet20", 31)
-    assert value(metrics, "tacita_sent_bytes_total", peer="bob") == 1024
-    assert value(metrics, "tacita_received_bytes_total", peer="dana") == 7
-    assert value(metrics, "tacita_received_bytes_total", peer="bob") is None
     assert value(metrics, "tacita_rounds_total", model="resnet20") == 62
 
 
-def test_stock_links_and_refusals(metrics):
-    metrics.stock("resnet20", 8)
-    metrics.stock("resnet20", 5)
-    metrics.stock_bytes(1 << 40)
-    metrics.dealt("resnet20")
-    metrics.dealt("resnet20", 3)
-    metrics.link("bob", True)
-    metrics.link("dana", True)
-    metrics.link("dana", False)
-    metrics.refused("rate")
-    assert value(metrics, "tacita_stock_batches", model="resnet20") == 5
-    assert value(metrics, "tacita_stock_bytes") == 1 << 40
-    assert value(metrics, "tacita_dealt_batches_total", model="resnet20") == 4
+def test_links_and_bytes_are_read_when_somebody_asks():
+    counts = {
+        "bob": LinkCounts(True, 1024, 5),
+        "dana": LinkCounts(False, 0, 7),
+        USERS: LinkCounts(True, 3, 4),
+    }
+    stock = [0]
+    metrics = Metrics(
+        "party:alice", peers=("bob", "dana"), counts=counts.get, stock_bytes=lambda: stock[0]
+    )
+    assert value(metrics, "tacita_sent_bytes_total", peer="bob") == 1024
+    assert value(metrics, "tacita_received_bytes_total", peer="dana") == 7
+    assert value(metrics, "tacita_received_bytes_total", peer=USERS) == 4
     assert value(metrics, "tacita_link_up", peer="bob") == 1
     assert value(metrics, "tacita_link_up", peer="dana") == 0
+    assert value(metrics, "tacita_link_up", peer=USERS) is None
+    assert value(metrics, "tacita_stock_bytes") == 0
+    counts["bob"], stock[0] = LinkCounts(False, 1030, 5), 1 << 40
+    assert value(metrics, "tacita_link_up", peer="bob") == 0
+    assert value(metrics, "tacita_sent_bytes_total", peer="bob") == 1030
+    assert value(metrics, "tacita_stock_bytes") == 1 << 40
+
+
+def test_stock_and_refusals(metrics):
+    metrics.stock("resnet20", 8)
+    metrics.stock("resnet20", 5)
+    metrics.dealt("resnet20")
+    metrics.dealt("resnet20", 3)
+    metrics.refused("rate")
+    assert value(metrics, "tacita_stock_batches", model="resnet20") == 5
+    assert value(metrics, "tacita_dealt_batches_total", model="resnet20") == 4
     assert value(metrics, "tacita_refusals_total", reason="rate") == 1
+
+
+def test_what_a_dealer_counts():
+    metrics = DealerMetrics("dealer:dana", peers=("alice",), models=lambda: 2)
+    metrics.dealt("resnet20")
+    metrics.dealt("resnet20")
+    metrics.failed("resnet20")
+    metrics.phase("resnet20", "computing", 0.5)
+    metrics.phase("resnet20", "whole", 3)
+    assert value(metrics, "tacita_dealt_batches_total", model="resnet20") == 2
+    assert value(metrics, "tacita_failed_batches_total", model="resnet20") == 1
+    assert value(metrics, "tacita_models") == 2
+    name = "tacita_deal_seconds_sum"
+    assert value(metrics, name, model="resnet20", phase="computing") == 0.5
+    assert value(metrics, name, model="resnet20", phase="whole") == 3
+    assert value(metrics, "tacita_role_info", role="dealer:dana") == 1
 
 
 def test_a_model_that_is_gone(metrics):
@@ -119,14 +148,14 @@ def test_names_with_quotes(metrics):
 def test_threads(metrics):
     def count():
         for _ in range(500):
-            metrics.sent("bob", 2)
+            metrics.rounds("mlp", 2)
 
     threads = [threading.Thread(target=count) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert value(metrics, "tacita_sent_bytes_total", peer="bob") == 4000
+    assert value(metrics, "tacita_rounds_total", model="mlp") == 4000
 
 
 @pytest.mark.parametrize(

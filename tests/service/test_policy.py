@@ -287,6 +287,37 @@ def test_a_query_that_fails_gives_its_slot_back(rates):
     ask(rates, terms=terms)
 
 
+def test_a_query_that_was_not_everywhere_counts_as_many(rates, clock):
+    terms = Terms(per_minute=60, at_once=9, batch=1, rule=0)
+    count = 0
+    while True:
+        try:
+            with rates.slot(CAROL, terms):
+                rates.lose(CAROL, terms)
+                count += 1
+        except RateExceeded as error:
+            refusal = error
+            break
+    assert count == 9  # of 60, each costs one and six more; the ninth begins with four left
+    assert "9 that were not at every party have cost a batch and 6 more each" in str(refusal)
+    ask(rates, EVE, terms)
+    clock.now += refusal.retry_after
+    ask(rates, terms=terms)
+    assert "9 that were" in str(refused(rates, terms=terms))
+    clock.now += 61
+    for _ in range(60):
+        ask(rates, terms=terms)
+    assert "not at every party" not in str(refused(rates, terms=terms))
+
+
+def test_where_few_may_be_asked_a_lost_batch_costs_one_more(rates):
+    with rates.slot(CAROL, SIX):
+        rates.lose(CAROL, SIX)
+    for _ in range(4):
+        ask(rates)
+    refused(rates)
+
+
 def test_principals_and_rules_are_counted_apart(rates):
     for _ in range(6):
         ask(rates)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tacita.errors import MaterialError, PeerError, PeerFailed, Refused, TacitaError, UsageError
+from tacita.service import weights
 from tacita.service.config import Limits, StockSettings
 from tacita.service.models import ARRIVING
 
@@ -190,3 +191,51 @@ def test_only_one_party_is_sent_a_publication(tmp_path, model):
             assert not party._around.meeting._waiting
     finally:
         daemons.stop()
+
+
+# ---- an id is for one model ----------------------------------------------------------------------
+
+
+def test_the_id_of_a_removed_model_is_not_published_again(network, model, other):
+    """What was dealt for it fits the masks of its weights, and those of no others."""
+    gone = network.publish("gone", model.program, model.weights)
+    ask(network, model, "gone")
+    network.at_all(lambda party, _: party.remove(network.principals["acme"], "gone"))
+    for again in (model, other):
+        parts = network.publications("again", again.program, again.weights, model=gone)
+        for error in failures(network, parts):
+            assert isinstance(error, TacitaError)
+    # Not by who has forgotten what was said on links that are gone, either.
+    for name in network.names:
+        network.stop_party(name)
+    network.stop_dealer()
+    network.start_dealer()
+    for name in network.names:
+        network.start_party(name)
+    network.wait_connected()
+    parts = network.publications("again", model.program, model.weights, model=gone)
+    for error in failures(network, parts):
+        assert isinstance(error, PeerFailed)
+        assert "was published before" in str(error)
+    network.publish("again", other.program, other.weights)
+    ask(network, other, "again")
+
+
+def test_nothing_is_dealt_for_a_model_that_is_gone(network, model):
+    """A dealing of many runs that goes on at the dealer while the model is removed ends."""
+    gone = network.publish("gone", model.program, model.weights)
+    dealt = network.dealer._models[gone]
+    network.at_all(lambda party, _: party.remove(network.principals["acme"], "gone"))
+    with pytest.raises(PeerFailed, match="was removed"):
+        network.dealer._deal_batch(dealt)
+
+
+def test_a_crash_between_the_two_steps_of_removing_is_made_up_for(network, model):
+    gone = network.publish("gone", model.program, model.weights)
+    folder = network.folder / "dana" / "models"
+    weights.retire(folder, gone)
+    network.stop_dealer()
+    network.start_dealer()
+    assert gone not in network.dealer._models
+    assert not (folder / gone.hex()).exists()
+    assert weights.is_retired(folder, gone)

@@ -11,17 +11,11 @@ import pytest
 from ledger_racers import fresh
 
 from tacita.errors import CredentialError, MaskReused, MaterialError, MaterialMismatch, UsageError
+from tacita.runtime.at_rest import AT_REST, SECRET_BYTES, own_secret
 from tacita.runtime.sealing import CLEAR, PREAMBLE
 from tacita.service import storehouse as storehouse_module
 from tacita.service.ledger import Ledger, sqlite_url
-from tacita.service.storehouse import (
-    AT_REST,
-    FILE_OVERHEAD,
-    SECRET_BYTES,
-    Storehouse,
-    own_secret,
-    size_of,
-)
+from tacita.service.storehouse import FILE_OVERHEAD, Storehouse, size_of
 
 MODEL, PROGRAM, KEY = b"m" * 16, b"p" * 32, b"k" * 16
 ROOM = 64 << 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 import tacita
@@ -50,6 +51,17 @@ def reals(tensor):
     return tensor.decrypt()
 
 
+def unrounded(private):
+    """What a private tensor holds with all the digits that were computed, as float64.
+
+    `get` gives those of the precision only.
+    """
+    if private.precision is None:
+        return private.decrypt()
+    ring = private._lowering.builder.reveal(private._handle).astype(np.uint64).view(np.int64)
+    return torch.from_numpy(np.asarray(ring.astype(np.float64) / private._handle.wire.scale))
+
+
 def stored(tensor, precision=PRECISION):
     """The reals that encoding makes of a tensor, exactly."""
     return torch.round(tensor.double() * precision.scale) / precision.scale
@@ -61,7 +73,7 @@ def close(private, expected, units=0, precision=PRECISION):
     Apart from truncations (one unit each) everything is exact; what is left is the rounding of
     the decoded value to float32.
     """
-    got = reals(private)
+    got = unrounded(private)
     expected = torch.as_tensor(expected)
     assert tuple(private.shape) == tuple(got.shape) == tuple(expected.shape)
     expected = expected.double()

@@ -13,7 +13,6 @@ from agreement import Group, reals
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tacita.errors import UnsupportedOperation
 from tacita.ring.fixed_point import Precision
 from tacita.runtime.plain import PlainRun
 from tacita.torch.private_tensor import PrivateTensor
@@ -430,11 +429,6 @@ def test_embedding_among_parties(group):
     check(lambda table: F.embedding(index, table), drawn(6, 2), units=1, group=group)
     often = torch.zeros(40, dtype=torch.long)
     check(lambda table: F.embedding(often, table), drawn(30, 2), units=1, group=group)
-
-
-def test_a_private_index_is_refused(pair):
-    with pytest.raises(UnsupportedOperation, match="public"):
-        F.embedding(pair.share(torch.tensor([1])), pair.share(drawn(3, 2), BITS))
 
 
 @pytest.mark.parametrize("name", ["max", "min"])

@@ -12,9 +12,11 @@ from torch import nn
 from tacita import export
 from tacita.errors import BoundExceeded, ShapeError, UnsupportedOperation
 from tacita.protocols import Extremum, Ranks, ReLU
+from tacita.protocols.one_hot import bits_of
 from tacita.ring.fixed_point import Precision
 from tacita.runtime.plain import PlainRun
-from tacita.torch.lowering import merging, sorting
+from tacita.torch.lowering import merging, ranking, sorting
+from tacita.torch.lowering.extrema import difference_bits
 from tacita.torch.lowering.lowering import Lowering
 from tacita.torch.private_tensor import PrivateTensor
 
@@ -36,6 +38,11 @@ def plain(values, precision=BITS, bound=None):
 
 def dims(shape):
     return range(max(1, len(shape)))
+
+
+@pytest.fixture
+def networks_only(monkeypatch):
+    monkeypatch.setattr(sorting, "MOST_PAIRS", 0)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -110,7 +117,7 @@ def test_the_first_of_many_in_groups(n, columns, k, reach, seed):
 
 def test_levels_of_groups(group):
     a = few((700, 2))
-    sizes, _ = sorting.plan(700, 2, 0, 3, 64)
+    sizes, _ = ranking.plan(700, 2, 0, 3, 64)
     assert len(sizes) > 1
     values, indices = torch.topk(group.share(a), 3, 0)
     expected = torch.sort(stored(a), dim=0, descending=True, stable=True)
@@ -118,20 +125,36 @@ def test_levels_of_groups(group):
     close(indices, expected.indices[:3])
 
 
-def test_a_plan_costs_what_its_instructions_do():
-    for n, m, k in [(5, 3, 5), (60, 1, 2), (700, 2, 3), (3000, 1, 1)]:
-        low = Lowering(PlainRun(), BITS)
-        recorded = []
-        emit = low.builder.emit
-        low.builder.emit = lambda each, emit=emit: (recorded.append(each), emit(each))
-        x = low.builder.input(
-            torch.zeros(n, m).numpy().view("uint32").astype("uint64"), (n, m), 1, 9
-        )
-        sorting.topk(low, x, k, 0)
-        bits = sorting.difference_bits(9)
-        _, declared = sorting.plan(n, m, 0, k, bits)
-        assert any(isinstance(each, Ranks) for each in recorded)
-        assert sum(each.cost().dealt_bytes for each in recorded) == declared.dealt_bytes
+def recorded(size, bound, run):
+    """What `run` emits for zeros of a size."""
+    low, found = Lowering(PlainRun(), BITS), []
+    emit = low.builder.emit
+    zeros = torch.zeros(size, dtype=torch.int64).numpy().view("uint64")
+    x = low.builder.input(zeros, size, BITS.scale, bound)
+
+    def keep(instruction):
+        found.append(instruction)
+        emit(instruction)
+
+    low.builder.emit = keep
+    run(low, x)
+    return found
+
+
+@pytest.mark.parametrize(("n", "m", "k"), [(5, 3, 5), (60, 1, 2), (700, 2, 3), (3000, 1, 1)])
+def test_a_plan_costs_what_its_instructions_do(n, m, k):
+    instructions = recorded((n, m), 1 << 20, lambda low, x: sorting.topk(low, x, k, 0))
+    _, declared = ranking.plan(n, m, 0, k, difference_bits(1 << 20))
+    assert any(isinstance(each, Ranks) for each in instructions)
+    assert sum(each.cost().dealt_bytes for each in instructions) == declared.dealt_bytes
+
+
+@pytest.mark.parametrize(("n", "m"), [(9, 4), (70, 1)])
+def test_a_network_costs_little_more_than_its_levels(n, m, networks_only):
+    instructions = recorded((n, m), 1 << 20, lambda low, x: sorting.sort(low, x, 0))
+    bits = difference_bits(((1 << 20) + 1) << bits_of(n))
+    dealt = sum(each.cost().dealt_bytes for each in instructions if isinstance(each, ReLU))
+    assert dealt == merging.cost(n, m, bits).dealt_bytes
 
 
 # ---- networks ----------------------------------------------------------------------------------
@@ -149,11 +172,6 @@ def test_a_network_sorts_whatever_is_0_or_1(n):
         a, b = rows[:, first], rows[:, second]
         rows[:, first], rows[:, second] = torch.maximum(a, b), torch.minimum(a, b)
     assert (rows[:, 1:] <= rows[:, :-1]).all()
-
-
-@pytest.fixture
-def networks_only(monkeypatch):
-    monkeypatch.setattr(sorting, "MOST_PAIRS", 0)
 
 
 @pytest.mark.parametrize("descending", [False, True])
@@ -204,17 +222,10 @@ def test_checked_mode_finds_what_is_too_wide_for_a_network(pair, networks_only):
         torch.sort(x).values.get()
 
 
-def test_the_cheaper_way_is_taken():
-    counts = {}
-    for m in (1, 400):
-        low = Lowering(PlainRun(), BITS)
-        recorded = []
-        emit = low.builder.emit
-        low.builder.emit = lambda each, emit=emit, to=recorded: (to.append(type(each)), emit(each))
-        zeros = torch.zeros(200, m, dtype=torch.int64).numpy().view("uint64")
-        sorting.sort(low, low.builder.input(zeros, (200, m), 1 << 16, 1 << 20), 0)
-        counts[m] = Ranks in recorded, ReLU in recorded
-    assert counts == {1: (True, False), 400: (False, True)}
+@pytest.mark.parametrize(("m", "kind"), [(1, Ranks), (400, ReLU)])
+def test_the_cheaper_way_is_taken(m, kind):
+    kinds = set(map(type, recorded((200, m), 1 << 20, lambda low, x: sorting.sort(low, x, 0))))
+    assert kinds & {Ranks, ReLU} == {kind}
 
 
 # ---- many elements, refusals -------------------------------------------------------------------
@@ -236,11 +247,13 @@ def test_too_many_for_all_pairs_and_for_a_network():
         UnsupportedOperation, match=r"sort of 20000 elements .* topk with a small k"
     ):
         torch.sort(plain(torch.zeros(20_000)))
+    with pytest.raises(UnsupportedOperation, match="kthvalue of 300000 elements"):
+        torch.kthvalue(plain(torch.zeros(300_000)), 7)
     wide = plain(torch.zeros(5000), bound=1 << 59)
     with pytest.raises(UnsupportedOperation, match=r"bounded\(\)"):
         torch.sort(wide)
     with pytest.raises(UnsupportedOperation, match="fewer columns"):
-        torch.topk(plain(torch.zeros(100, 40_000)), 90, 0)
+        torch.topk(plain(torch.zeros(100, 100_000)), 90, 0)
 
 
 def test_wrong_ranks_are_refused():

@@ -8,6 +8,9 @@ scans = borrow("scans", alice, bob, crypto_provider=dana)        # the lab, in i
 deposit(model(scans), "scores", borrowers=["client:hospital"], audience=["client:hospital"])
 
 borrow("scores", alice, bob, crypto_provider=dana).get()         # the hospital again
+
+Deposits lie in the memory of the parties. What is to outlast their daemons is saved, on the same
+terms, with `save_private` and `load_private` (`torch/checkpoints.py`).
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ Sent = Callable[[int], None]  # so many more bytes were sent
 
 _STATUS = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+_TARGET = re.compile(r"/[\x21-\x7e]*")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _BODILESS = (204, 304)
 
@@ -48,7 +49,10 @@ class Reply:
 
 
 def request_head(method: str, target: str, host: str, headers: Mapping[str, str]) -> bytes:
-    """A request line and its headers. Raises UsageError for what would be read as more lines."""
+    """A request line and its headers. Raises UsageError for what would be read as something else:
+    a target that is not all visible ASCII, which a space would end, and line breaks anywhere."""
+    if not _TARGET.fullmatch(target):
+        raise UsageError("a request's path is not quoted: percent-encode what is in it")
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", "Accept-Encoding: identity"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     head = "\r\n".join(lines).encode("latin-1", "replace")

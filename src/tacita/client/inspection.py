@@ -1,4 +1,7 @@
-"""What may be wrong between a client and its network, measured from the client's side.
+"""What may be wrong between a client and its network, and within the network.
+
+The way to each party is measured from here; the ways between the daemons by the parties, for whom
+their policies let watch.
 
 Each look is a `Finding`; one that fails does not keep the others from being made, unless they need
 what it looked for.
@@ -18,7 +21,14 @@ from typing import Any
 
 from tacita.client.async_client import AsyncClient
 from tacita.client.connection import PartyConnection
-from tacita.errors import ConfigError, CredentialError, TacitaError, UsageError
+from tacita.errors import (
+    ConfigError,
+    CredentialError,
+    NotReady,
+    Refused,
+    TacitaError,
+    UsageError,
+)
 from tacita.network.tls import certificate_in
 from tacita.service.config import ClientConfig, Network, load_client
 
@@ -27,6 +37,11 @@ SKEW_SECONDS = 60.0  # a clock that is off by more makes trouble with certificat
 ROUND_TRIPS = 9  # the middle one counts
 UPLOAD_BYTES = 4 << 20
 MIB = 1 << 20
+
+# Between daemons: what works and is worth a word.
+SLOW_ROUND_TRIP = 0.1  # seconds; a deep network takes a hundred of them for a query
+SLOW_BYTES = MIB  # a second; a query of a small convolutional network sends about as many
+TRIES, PAUSE = 5, 1.0  # while a party measures for somebody else
 
 Report = Callable[["Finding"], None]
 
@@ -74,6 +89,12 @@ async def _parties(config: ClientConfig) -> list[Finding]:
         found = []
         for party in client.parties:  # one by one: together they would share the bandwidth
             found += await _party(party, config)
+        measured = set[frozenset[str]]()
+        for party in client.parties:
+            if (party.name, "reachable") in {
+                (each.where, each.what) for each in found if each.good
+            }:
+                found += await _neighbours(party, config, measured)
         return found
 
 
@@ -164,3 +185,89 @@ async def _round_trip(party: PartyConnection, config: ClientConfig) -> list[Find
         says = f"{UPLOAD_BYTES / MIB / seconds:.0f} MiB/s to it"
         found.append(Finding(party.name, "bandwidth", True, says))
     return found
+
+
+async def _neighbours(
+    party: PartyConnection, config: ClientConfig, measured: set[frozenset[str]]
+) -> list[Finding]:
+    """What a party measures of its links. measured: pairs that were, which one end can tell of."""
+    try:
+        answer = await _asked_for_neighbours(party, config.limits.query)
+    except Refused:
+        says = f"not measured: the table watch of {party.name}'s policy says who may have it done"
+        return [Finding(party.name, "neighbours", True, says)]
+    except TacitaError as error:
+        advice = "ask its operator; its log says more"
+        return [Finding(party.name, "neighbours", False, str(error), advice)]
+    known = (*config.network.names, config.network.dealer.name)
+    found = []
+    for name in known:
+        of_link = answer.get(name)
+        if not isinstance(of_link, dict) or frozenset((party.name, name)) in measured:
+            continue
+        found += link_findings(party.name, name, of_link, name == config.network.dealer.name)
+        if "error" not in of_link:
+            measured.add(frozenset((party.name, name)))
+    return found
+
+
+async def _asked_for_neighbours(party: PartyConnection, limit: float) -> dict[str, Any]:
+    for _ in range(TRIES - 1):
+        try:
+            answer = await party.json("GET", "/v2/neighbours", limit)
+            break
+        except NotReady:
+            await asyncio.sleep(PAUSE)
+    else:
+        answer = await party.json("GET", "/v2/neighbours", limit)
+    if not isinstance(answer, dict):
+        raise party.wrong("neighbours that are no table")
+    return answer
+
+
+def link_findings(who: str, other: str, link: dict[str, Any], dealer: bool) -> list[Finding]:
+    """Of one link between daemons: how fast it is, the other's clock, and the dealer's version.
+
+    link: what `who` answered about `other`. A slow link works, and has advice; a clock that is off
+    and another version are wrong.
+    """
+    what = f"to {other}"
+    if "error" in link:
+        advice = "see that it runs and answers; both logs say more"
+        return [Finding(who, what, False, str(link["error"]), advice)]
+    try:
+        trip, sent, received, clock = (
+            float(link[each]) for each in ("round_trip", "sent", "received", "clock")
+        )
+    except (KeyError, TypeError, ValueError):
+        advice = "use the same version everywhere"
+        return [Finding(who, what, False, "it does not say what it measured", advice)]
+    says = (
+        f"round trip {1000 * trip:.1f} ms, {_rate(sent)} there, {_rate(received)} back, clocks "
+        + (f"{abs(clock):.1f} s apart" if clock else "alike")
+    )
+    found = [Finding(who, what, True, says, _advice(trip, sent, received, dealer))]
+    if abs(clock) > SKEW_SECONDS:
+        late = other if clock < 0 else who
+        advice = f"set the clocks; {late}'s is behind, and certificates depend on the time"
+        found.append(Finding(who, f"{what}: clock", False, f"{abs(clock):.0f} s apart", advice))
+    theirs, own = str(link.get("version")), version("tacita")
+    if dealer and theirs != own:  # a party says its own
+        advice = f"you have {own}: use the same version everywhere"
+        found.append(Finding(who, f"{what}: version", False, f"{other} has {theirs}", advice))
+    return found
+
+
+def _advice(trip: float, sent: float, received: float, dealer: bool) -> str:
+    """What a slow link costs. Of the dealer only matters how much comes from it."""
+    if dealer:
+        slow = received < SLOW_BYTES
+        return "slow: `tacita cost` says what each query takes from the dealer" if slow else ""
+    if trip > SLOW_ROUND_TRIP:
+        return "far: a query takes so long for each of the rounds that `tacita cost` says"
+    slow = min(sent, received) < SLOW_BYTES
+    return "slow: `tacita cost` says what each query sends between parties" if slow else ""
+
+
+def _rate(bytes_a_second: float) -> str:
+    return f"{bytes_a_second / MIB:.3g} MiB/s"

@@ -12,7 +12,7 @@ from tacita.errors import PeerError, PeerFailed, PeerTimeout, SessionClosed
 from tacita.network import frames
 from tacita.network.address import Address
 from tacita.network.frames import Limits
-from tacita.network.identity import Role, hostname_of, principal_of
+from tacita.network.identity import Role, expiry_of, hostname_of, principal_of
 from tacita.network.link import Accept, Link, tls_reason
 from tacita.network.tls import Credentials
 from tacita.network.wire import Wire
@@ -134,7 +134,8 @@ class Dialer:
             raise Unreachable(error.strerror or str(error)) from None
         wire = Wire(connection, context, server_hostname=self._hostname)
         try:
-            principal = principal_of(wire.handshake(deadline))
+            certificate = wire.handshake(deadline)
+            principal = principal_of(certificate)
         except BaseException as error:
             wire.close()
             where = f"{self.peer} at {self.address}"
@@ -147,7 +148,7 @@ class Dialer:
             if isinstance(error, (OSError, EOFError)):
                 raise Unreachable("it hung up during the TLS handshake") from None
             raise
-        link = Link(wire, principal, self._limits, self._kinds)
+        link = Link(wire, principal, self._limits, self._kinds, expiry_of(certificate))
         link.greet(deadline)
         link.start(self._accept)
         return link

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
-from tacita.errors import PeerFailed
+from tacita.errors import PeerError, PeerFailed
 from tacita.network.stream import Stream
 from tacita.runtime.transport import Message
 
@@ -21,10 +22,26 @@ class StreamEndpoint:
         self._limit = limit
 
     def send(self, to: str, message: Message) -> None:
-        self._streams[to].send(message, self._limit)
+        try:
+            self._streams[to].send(message, self._limit)
+        except PeerFailed as error:
+            raise self._last_word(to) or error from None
 
     def receive(self, sender: str, limit: float | None) -> Message:
         message = self._streams[sender].receive(limit)
         if message.kind == "fail":
-            raise PeerFailed(f"{sender} stopped: {message.header.decode(errors='replace')}")
+            raise stopped(sender, message)
         return message
+
+    def _last_word(self, name: str) -> PeerFailed | None:
+        """Why a role has stopped, if it said so before its stream ended and nobody has read it."""
+        with suppress(PeerError):
+            while True:
+                message = self._streams[name].receive(0)
+                if message.kind == "fail":
+                    return stopped(name, message)
+        return None
+
+
+def stopped(name: str, message: Message) -> PeerFailed:
+    return PeerFailed(f"{name} stopped: {message.header.decode(errors='replace')}")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, TypeGuard, get_args
 
 from cryptography import x509
@@ -83,6 +84,11 @@ def principal_of(der: bytes) -> Principal:
         raise CredentialError(f"this is no readable X.509 certificate: {error}") from None
     role, name = identity_among(names)
     return Principal(role, name, hashlib.sha256(der).hexdigest())
+
+
+def expiry_of(der: bytes) -> datetime:
+    """The last moment at which a certificate in DER form is valid."""
+    return x509.load_der_x509_certificate(der).not_valid_after_utc
 
 
 def dns_names(extensions: x509.Extensions) -> list[str]:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import ssl
 import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from importlib import metadata
 
 from tacita.errors import FrameError, PeerError, PeerFailed, PeerTimeout, TacitaError, UsageError
@@ -31,6 +33,7 @@ __all__ = ["Accept", "Link", "Stream"]
 Accept = Callable[[Stream], None]
 
 MOST_QUEUED = 1 << 14  # short frames that wait because the peer does not read
+LONGEST_WAIT = 3600.0  # seconds for which the reader waits before it looks at its clock
 LARGE_PART = 4 << 10  # smaller ones are copied together: a TLS record each would cost more
 ALREADY_USED = "this stream id was used before"
 LOG = logging.getLogger(__name__)
@@ -49,8 +52,12 @@ class Link:
         peer: Principal,
         limits: Limits | None = None,
         kinds: frozenset[str] = frames.MESSAGE_KINDS,
+        expires: datetime | None = None,
     ) -> None:
-        """kinds: those of the messages that may be sent and received."""
+        """kinds: those of the messages that may be sent and received.
+
+        expires: when the peer's certificate does, and the link with it; None for never.
+        """
         self.peer = peer
         self.limits = limits or Limits()
         self.kinds = kinds
@@ -59,6 +66,9 @@ class Link:
         self.late_frames = 0
         self._peer_message = 0
         self._wire = wire
+        self._until = math.inf  # of time.monotonic
+        if expires is not None:
+            self._until = time.monotonic() + (expires - datetime.now(UTC)).total_seconds()
         self._turns = Turns()
         self._queued: deque[tuple[FrameKind, Stream | None, bytes]] = deque()
         self._next_out = 0  # of the frames of the link itself; the writer's turn
@@ -85,6 +95,16 @@ class Link:
     def why(self) -> str | None:
         """Why the link has ended, None while it has not."""
         return None if self._error is None else str(self._error)
+
+    @property
+    def sent_bytes(self) -> int:
+        """All that this side sent, framing and TLS included; stays when the link has ended."""
+        return self._wire.sent_bytes
+
+    @property
+    def received_bytes(self) -> int:
+        """All that came from the peer, as `sent_bytes`."""
+        return self._wire.received_bytes
 
     def open(self, stream_id: bytes) -> Stream:
         """Begins the stream with this id, 16 bytes, not all zero, never used on this link.
@@ -174,6 +194,7 @@ class Link:
         try:
             while True:
                 frame = frames.decode_header(self._bytes(frames.HEADER_BYTES))
+                self._check_certificate()
                 if frame.kind is FrameKind.DATA:
                     self._take_piece(frame)
                 elif frame.kind is FrameKind.OPEN:
@@ -492,10 +513,27 @@ class Link:
         return count
 
     def _read(self, into: memoryview, deadline: float | None = None) -> int:
-        count = self._wire.read(into, deadline, self._flush)
-        if not count:
-            raise EOFError
-        return count
+        wanted = math.inf if deadline is None else deadline
+        while True:
+            # No longer at once than an hour: what waits counts in 32 bits of milliseconds.
+            until = min(wanted, self._until, time.monotonic() + LONGEST_WAIT)
+            try:
+                count = self._wire.read(into, until, self._flush)
+            except TimeoutError:
+                self._check_certificate()
+                if time.monotonic() >= wanted:
+                    raise
+                continue
+            if not count:
+                raise EOFError
+            return count
+
+    def _check_certificate(self) -> None:
+        """Ends the link once the peer's certificate has expired."""
+        if time.monotonic() >= self._until:
+            why = f"the certificate of {self.peer} has expired"
+            self._fail(PeerFailed(f"{why}: it has to connect with another"), why)
+            self._check()
 
 
 def joined(parts: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:

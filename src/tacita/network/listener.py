@@ -16,7 +16,7 @@ from tacita.errors import ConfigError, CredentialError, PeerFailed, PeerTimeout,
 from tacita.network import frames
 from tacita.network.address import Address
 from tacita.network.frames import Limits
-from tacita.network.identity import principal_of
+from tacita.network.identity import expiry_of, principal_of
 from tacita.network.link import Accept, Link, tls_reason
 from tacita.network.tls import Credentials
 from tacita.network.wire import Wire
@@ -169,14 +169,15 @@ class Listener:
             connection.close()
             raise PeerFailed(f"{peer} is gone: {error.strerror}") from None
         try:
-            principal = principal_of(wire.handshake(deadline))
+            certificate = wire.handshake(deadline)
+            principal = principal_of(certificate)
         except BaseException as error:
             with contextlib.suppress(OSError):
                 wire.stop()
                 wire.linger(time.monotonic() + self._limits.farewell)  # for the alert to arrive
             wire.close()
             raise _refusal(error, peer, limit) from None
-        link = Link(wire, principal, self._limits, self._kinds)
+        link = Link(wire, principal, self._limits, self._kinds, expiry_of(certificate))
         link.greet(deadline)
         try:
             accept = self._accept_link(link)
@@ -188,9 +189,9 @@ class Listener:
             link.close("this side failed")
             link.start()
             raise
-        link.start(accept)
         with self._lock:
             self._links = [each for each in self._links if each.usable] + [link]
+        link.start(accept)
         if self._ending.is_set():
             link.close("the daemon stops")
 

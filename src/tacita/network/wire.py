@@ -28,7 +28,10 @@ class Stopped(Exception):
 
 
 class Wire:
-    """One reader thread; writers, one at a time."""
+    """One reader thread; writers, one at a time.
+
+    sent_bytes, received_bytes: what passed the socket, the handshake and TLS's own bytes included.
+    """
 
     def __init__(
         self,
@@ -41,6 +44,8 @@ class Wire:
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _notice_dead_peers(connection)
+        self.sent_bytes = 0  # the writer's whose turn it is
+        self.received_bytes = 0  # the reader's
         self._socket = connection
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._engine = context.wrap_bio(
@@ -118,6 +123,7 @@ class Wire:
                     raise TimeoutError from None
                 return False
             self._unsent = self._unsent[count:]
+            self.sent_bytes += count
 
     @property
     def unfinished(self) -> bool:
@@ -178,6 +184,7 @@ class Wire:
                 self._more = False
                 continue
             self._more = count == RECEIVE_BYTES
+            self.received_bytes += count
             with self._lock:
                 self._incoming.write(self._received[:count])
             return count > 0

@@ -19,7 +19,7 @@ hypot(1.06, 1.83) + π/8 < UNIT_ERROR.
 
 from __future__ import annotations
 
-from decimal import Decimal, localcontext
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from functools import lru_cache
 from math import factorial
 
@@ -33,6 +33,22 @@ UNIT_ERROR = 2.53  # of a point on the unit circle, in units of 2^-30
 ROTATION_ERROR = 0.7072  # of rounding two coordinates, in their unit
 
 _DIGITS = 60
+_GUARD_DIGITS = 10
+
+
+def exact_context(digits: int) -> Context:
+    """One for `localcontext` that has nothing of the caller's, who may round and trap as it likes:
+    constants are the same at all roles."""
+    return Context(
+        prec=digits,
+        rounding=ROUND_HALF_EVEN,
+        Emin=-999_999,
+        Emax=999_999,
+        capitals=1,
+        clamp=0,
+        flags=[],
+        traps=[],
+    )
 
 
 @lru_cache(maxsize=1)
@@ -41,9 +57,8 @@ def series() -> NDArray[np.uint64]:
 
     Each is the exact one times 2^SERIES_BITS[k], rounded to the nearest; they fit in 32 bits.
     """
-    with localcontext() as context:
-        context.prec = _DIGITS
-        eighth = pi() / 4
+    with localcontext(exact_context(_DIGITS)):
+        eighth = pi(_DIGITS) / 4
         rows = [
             [
                 int(((-1) ** k * eighth**power / factorial(power) * 2**bits).to_integral_value())
@@ -57,14 +72,12 @@ def series() -> NDArray[np.uint64]:
     return table
 
 
-def pi() -> Decimal:
-    """π to the precision of the context, by Machin's formula in integers."""
-    with localcontext() as context:
-        context.prec += 10
-        one = 10**context.prec
-        total = 4 * (4 * _arc_tangent(5, one) - _arc_tangent(239, one))
-        value: Decimal = Decimal(total) / one
-    rounded: Decimal = +value
+def pi(digits: int) -> Decimal:
+    """π, rounded to so many significant digits, by Machin's formula in integers."""
+    one = 10 ** (digits + _GUARD_DIGITS)
+    total = 4 * (4 * _arc_tangent(5, one) - _arc_tangent(239, one))
+    with localcontext(exact_context(digits)):
+        rounded: Decimal = Decimal(total) / one  # of integers, which are exact: rounded once
     return rounded
 
 

@@ -25,6 +25,8 @@ from math import factorial, log
 import numpy as np
 from numpy.typing import NDArray
 
+from tacita.ring.angles import exact_context
+
 MANTISSA_BITS = 30  # after the point, of 2^(f/2^32)
 SERIES_BITS = (30, 31, 33, 36, 40, 44, 48, 52, 56)  # after the point, of each coefficient
 RATE_BITS = 58
@@ -50,8 +52,7 @@ def series() -> NDArray[np.uint64]:
 
     They fit in 31 bits, and so does what is summed from each of them on.
     """
-    with localcontext() as context:
-        context.prec = _DIGITS
+    with localcontext(exact_context(_DIGITS)):
         half = Decimal(2).ln() / 2
         terms = [
             int((Decimal(2).sqrt() * half**k / factorial(k) * 2**bits).to_integral_value())
@@ -69,13 +70,12 @@ def rate(scale: int, bits: int) -> int:
     Raises ValueError, naming the argument, for what has no rate.
     """
     _require_range(scale, bits)
-    with localcontext() as context:
-        context.prec = _DIGITS
+    with localcontext(exact_context(_DIGITS)):
         return int((octaves(1 << bits, scale) * 2**RATE_BITS).to_integral_value())
 
 
 def octaves(value: int, scale: int) -> Decimal:
-    """log2(e^(value/scale)), to the precision of the context."""
+    """log2(e^(value/scale)), by the decimal context that holds where it is called."""
     return Decimal(value) / (scale * Decimal(2).ln())
 
 
@@ -100,8 +100,7 @@ def factors(
     count = 1 << index_bits
     mantissas = np.empty((count, 2), np.uint64)
     shifts = np.empty((count, 2), np.uint64)
-    with localcontext() as context:
-        context.prec = _DIGITS
+    with localcontext(exact_context(_DIGITS)):
         for j in range(count):
             for w in range(2):
                 exponent = a + octaves(low + ((w * count - j) << segment_bits), scale)

@@ -14,6 +14,7 @@ from pathlib import Path
 from tacita.errors import MaterialError, PeerFailed, UsageError
 from tacita.program.readings import Array
 from tacita.ring.randomness import Stream, StreamKey, fresh_key
+from tacita.runtime.budget import Budget
 from tacita.runtime.dealing import DealingOrder, deal_batch, deal_run
 from tacita.runtime.deployment import Deployment, announced, require_small
 from tacita.runtime.orders import Ahead, Answer, Dealt, Deploy, Order, Run, Undeploy, encode
@@ -36,7 +37,9 @@ class Dealer:
         *,
         checked: bool = False,
         run_bytes: int | None = None,
+        budget: Budget | None = None,
     ) -> None:
+        self.budget = budget
         self._endpoint = endpoint
         self._parties = tuple(parties)
         self._user = user
@@ -59,6 +62,8 @@ class Dealer:
     def carry_out(self, order: Order, arrays: Sequence[Array]) -> None:
         """One order; `arrays` is empty: shares and constants go to the parties alone."""
         for number, instruction in enumerate(order.instructions, start=order.number):
+            if self.budget is not None and instruction.concerns_dealer:
+                self.budget.admit(instruction)
             require_small(instruction, self._run_bytes)
             if instruction.concerns_dealer:
                 dealing = DealingOrder(self._store, self._streams, number)
@@ -69,6 +74,8 @@ class Dealer:
         self._forget(order.forget)
 
     def deploy(self, order: Deploy) -> None:
+        if self.budget is not None:
+            self.budget.deploy(order.number, len(order.program))
         # The parties compare; the dealer, which is often far ahead of them, does not wait.
         deployment = Deployment(order, checked=self._checked, run_bytes=self._run_bytes)
         announced(self._endpoint, self._parties, deployment)
@@ -98,6 +105,8 @@ class Dealer:
 
     def undeploy(self, order: Undeploy) -> None:
         self._deployments.pop(order.number, None)
+        if self.budget is not None:
+            self.budget.undeploy(order.number)
 
     def deal_ahead(self, order: Ahead) -> None:
         """Deals batches into the parties' folders, and tells the user's side which, or why not."""
@@ -167,6 +176,8 @@ class Dealer:
     def _forget(self, wires: Sequence[int]) -> None:
         for wire in wires:
             self._store.forget(wire)
+            if self.budget is not None:
+                self.budget.forget(wire)
 
 
 def folder_of(stock: Path, party: str) -> Path:

@@ -8,6 +8,7 @@ from threading import Thread
 
 from tacita.runtime.dealer import Dealer
 from tacita.runtime.party import Party
+from tacita.runtime.saving import Vault
 from tacita.runtime.serving import USER, serve, stop
 from tacita.runtime.session import WAIT_LIMIT, Session
 from tacita.runtime.transport import MemoryNetwork
@@ -24,7 +25,9 @@ class EmbeddedSession(Session):
         protocol: str = "tables",
         checked: bool = False,
         limit: float = WAIT_LIMIT,
+        vaults: Sequence[Vault] = (),
     ) -> None:
+        """vaults: where each holder saves, in their order; none: it does not."""
         names = [*holders, *([dealer] if dealer is not None else [])]
         self.network = MemoryNetwork([*names, USER], limit)
         super().__init__(
@@ -35,7 +38,10 @@ class EmbeddedSession(Session):
             checked=checked,
             limit=limit,
         )
-        self.parties = [self._party(index) for index in range(len(self.holders))]
+        self.parties = [
+            self._party(index, vaults[index] if vaults else None)
+            for index in range(len(self.holders))
+        ]
         roles: list[Party | Dealer] = list(self.parties)
         if dealer is not None:
             roles.append(Dealer(self.network.endpoint(dealer), self.holders, USER, checked=checked))
@@ -54,7 +60,7 @@ class EmbeddedSession(Session):
         # The threads do not refer to the session, so that it goes when its last tensor does.
         weakref.finalize(self, stop, self._endpoint, self._names)
 
-    def _party(self, index: int) -> Party:
+    def _party(self, index: int, vault: Vault | None) -> Party:
         name = self.holders[index]
         return Party(
             self.network.endpoint(name),
@@ -64,6 +70,7 @@ class EmbeddedSession(Session):
             user=USER,
             limit=self._limit,
             checked=self.checked,
+            vault=vault,
         )
 
     def _carried(self) -> list[int]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from tacita.compiler import archive
+from tacita.errors import PeerFailed, ProgramError
 from tacita.protocols import AnyInstruction
 from tacita.protocols.boundary import Arrival
 
@@ -130,6 +132,18 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
 
     number: int
     text: str = ""
+
+
+def check_size(order: bytes, *, trusted: bool) -> None:
+    """Before it is decoded. Raises PeerFailed for what is too large; and where the user is not
+    trusted, for what has so many items that it would be large in memory."""
+    if len(order) > 2 * LARGEST_ORDER:  # with what is to be forgotten
+        raise PeerFailed(f"an order of {len(order)} bytes is too large")
+    if not trusted and len(order) > archive.MOST_ITEMS:  # shorter ones cannot have more items
+        try:
+            archive.check_extent(memoryview(order))
+        except ProgramError as problem:
+            raise PeerFailed(f"an order cannot be read: {problem}") from None
 
 
 _encoder = msgspec.msgpack.Encoder()

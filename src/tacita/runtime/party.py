@@ -24,6 +24,7 @@ from tacita.protocols import Constant, Reveal
 from tacita.protocols.boundary import Arrival
 from tacita.ring.randomness import KEY_BYTES, StreamKey
 from tacita.runtime import material
+from tacita.runtime.budget import Budget
 from tacita.runtime.dealer import SECRET_BYTES, folder_of
 from tacita.runtime.deployment import Deployment, agree, announced, require_small
 from tacita.runtime.execution import Execution, failure_of, pass_over
@@ -44,6 +45,7 @@ from tacita.runtime.orders import (
 from tacita.runtime.reading import Preparation, Prepared, begin
 from tacita.runtime.restrictions import Loans, Restrictions
 from tacita.runtime.rounds import Rounds, expected
+from tacita.runtime.saving import Saving, Vault
 from tacita.runtime.stock import Label, take
 from tacita.runtime.store import Held, Store
 from tacita.runtime.transcript import Transcript
@@ -83,7 +85,8 @@ class Party:
     peers: the other parties' names. index: its place among the `len(peers) + 1` parties.
     dealer: None where nothing is ever dealt.
     run_bytes: what one instruction, or one run of a program, may have in memory; None: anything.
-    shelf: where what is lent to the session lies.
+    budget: what the session may take as a whole; None: anything.
+    shelf: where what is lent to the session lies. vault: where it saves and loads.
     revealing: told of every share, by its shape, before it leaves; what it raises keeps it here.
     """
 
@@ -99,8 +102,11 @@ class Party:
         checked: bool = False,
         revealing: Callable[[tuple[int, ...]], None] = lambda _: None,
         shelf: Shelf | None = None,
+        vault: Vault | None = None,
         run_bytes: int | None = None,
+        budget: Budget | None = None,
     ) -> None:
+        self.budget = budget
         self._endpoint = endpoint
         self._revealing = revealing
         self._run_bytes = run_bytes
@@ -114,7 +120,8 @@ class Party:
         self._dealer = dealer
         self._user = user
         self._limit = limit
-        self._store = Store(endpoint.name, first=index == 0)
+        self._store = Store(endpoint.name, first=index == 0, budget=budget)
+        self._saving = None if vault is None else self._saving_in(vault)
         self._secret = b""
         self._live = self._live_material(None)
         self._deployments: dict[int, Deployment] = {}
@@ -152,6 +159,8 @@ class Party:
         given = iter(arrays)
         store = self._store
         for number, instruction in enumerate(order.instructions, start=order.number):
+            if self.budget is not None:
+                self.budget.admit(instruction)
             require_small(instruction, self._run_bytes)
             if isinstance(instruction, Arrival):
                 share = next(given)
@@ -166,9 +175,15 @@ class Party:
                 pass_over(instruction, number, store, self._live, failure)
             else:
                 self._run_alone(number, instruction)
-            self._restrictions.carry(instruction.reads, instruction.writes)
+            self._carry_restrictions(instruction.reads, instruction.writes)
             self.carried += 1
         self._forget(order.forget)
+
+    def _carry_restrictions(self, reads: Sequence[int], writes: Sequence[int]) -> None:
+        self._restrictions.carry(reads, writes)
+        if self.budget is not None and self._restrictions.lent:
+            for wire in writes:
+                self.budget.lent(wire, len(self._restrictions.behind([wire])))
 
     def _run_alone(self, number: int, instruction: Instruction) -> None:
         steps, corrections = begin(instruction, number, self._store, self._live)
@@ -184,6 +199,8 @@ class Party:
             corrections.check_spent()
 
     def deploy(self, order: Deploy) -> None:
+        if self.budget is not None:
+            self.budget.deploy(order.number, len(order.program))
         deployment = Deployment(order, checked=self._checked, run_bytes=self._run_bytes)
         announced(self._endpoint, self._peers, deployment)
         others = [*self._peers, *([self._dealer] if self._dealer is not None else [])]
@@ -193,6 +210,8 @@ class Party:
     def undeploy(self, order: Undeploy) -> None:
         """Forgets a program, and the batches that were prepared for it."""
         deployment = self._deployments.pop(order.number, None)
+        if self.budget is not None:
+            self.budget.undeploy(order.number)
         for batch, (source, _) in list(self._prepared.items()):
             if deployment is not None and source.label.model == deployment.model:
                 del self._prepared[batch]
@@ -268,7 +287,7 @@ class Party:
         self.rounds += rounds.count
         source.finish()
         deployment.hand_out(store, self._store, order.outputs)
-        self._restrictions.carry((*order.inputs, *deployment.weights), order.outputs)
+        self._carry_restrictions((*order.inputs, *deployment.weights), order.outputs)
         self._forget(order.forget)
 
     def _rounds(self, number: int, batch: bytes = b"") -> Rounds:
@@ -313,6 +332,8 @@ class Party:
         share, loans = self._shelf.lent(order.name)
         self._store.hold(order.wire, Held(share))
         self._restrictions.lend(order.wire, loans)
+        if self.budget is not None:
+            self.budget.lent(order.wire, len(loans))
         self.carried += 1
 
     def keep(self, order: Keep) -> None:
@@ -329,6 +350,25 @@ class Party:
             self._endpoint.send(self._user, Message("refuse", answer))
         else:
             self._endpoint.send(self._user, Message("done", encode(Answer(order.number))))
+        self.carried += 1
+
+    def _saving_in(self, vault: Vault) -> Saving:
+        return Saving(
+            vault,
+            self._endpoint,
+            self._peers,
+            self._store,
+            self._restrictions,
+            limit=self._limit,
+            checked=self._checked,
+            same_orders=self._compare_orders,
+        )
+
+    def about_saved(self, header: bytes) -> None:
+        """Saves, finds, loads or removes what outlasts the session and the party; see `saving`."""
+        if self._saving is None:
+            raise UsageError("nothing is saved here")
+        self._endpoint.send(self._user, self._saving.answer(header))
         self.carried += 1
 
     # ---- what goes to the user -----------------------------------------------------------------

@@ -2,14 +2,14 @@
 
 A party keeps, for each wire, the loans that it was computed from: whatever an instruction writes
 depends on all that it reads. Wires that depend on none need no entry. What this rests on is public:
-the instructions, and who lent what.
+the instructions, and who lent what on which terms.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-Loans = frozenset[bytes]  # ids of what was lent
+Loans = frozenset[bytes]  # the terms that values were lent on, as whoever lends them writes them
 NONE: Loans = frozenset()
 
 

@@ -6,11 +6,11 @@ import traceback
 from collections.abc import Sequence
 from typing import get_args
 
-from tacita.errors import PeerError, PeerFailed, TacitaError
+from tacita.errors import PeerError, PeerFailed, PeerTimeout, TacitaError
 from tacita.ring import kernels
 from tacita.runtime.dealer import Dealer
 from tacita.runtime.orders import (
-    LARGEST_ORDER,
+    check_size,
     decode_ahead,
     decode_deploy,
     decode_keep,
@@ -52,18 +52,17 @@ def serve(
     try:
         role.start()
         while True:
-            message = endpoint.receive(USER, None)
+            message = next_order(role, endpoint)
             if message.kind == "stop":
                 # Whoever still waits for a result need not wait out the limit.
                 endpoint.send(USER, Message("fail", b"the session was closed"))
                 return
             if message.kind == "done":
                 endpoint.send(USER, message)
-            elif len(message.header) > 2 * LARGEST_ORDER:  # with what is to be forgotten
-                raise PeerFailed(f"an order of {len(message.header)} bytes is too large")
             elif message.kind not in kinds:
                 raise PeerFailed(f"{USER} may not ask for {message.kind!r} in this session")
             else:
+                check_size(message.header, trusted=role.budget is None)
                 if isinstance(role, Party):
                     role.heard(message.kind, message.header)
                 follow(role, message)
@@ -71,6 +70,17 @@ def serve(
         announce(endpoint, names, error)
     finally:
         role.end()
+
+
+def next_order(role: Party | Dealer, endpoint: Endpoint) -> Message:
+    """Waits for the user's side as long as the session may last. Raises Refused after that."""
+    budget = role.budget
+    if budget is None:
+        return endpoint.receive(USER, None)
+    try:
+        return endpoint.receive(USER, budget.seconds_left())
+    except PeerTimeout:
+        raise budget.overtime() from None
 
 
 def follow(role: Party | Dealer, message: Message) -> None:
@@ -92,6 +102,8 @@ def follow(role: Party | Dealer, message: Message) -> None:
             role.lend(decode_lend(message.header))
         case "keep" if isinstance(role, Party):
             role.keep(decode_keep(message.header))
+        case "saved" if isinstance(role, Party):
+            role.about_saved(message.header)
         case "prepare" if isinstance(role, Party):
             role.prepare(decode_prepare(message.header))
         case _:

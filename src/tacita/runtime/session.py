@@ -48,6 +48,7 @@ from tacita.runtime.orders import (
     decode_answer,
     encode,
 )
+from tacita.runtime.saving import Topic
 from tacita.runtime.serving import stop
 from tacita.runtime.transport import Endpoint, Message
 
@@ -270,6 +271,26 @@ class Session:
         refusals = [decode_answer(a.header).text for a in answers if a.kind == "refuse"]
         if refusals:
             raise UsageError("; ".join(refusals))
+
+    def ask_of_saved(self, topic: Callable[[int], Topic]) -> list[str]:
+        """Asks all parties for something of `saving.py`; their answers, in their order.
+
+        topic: makes it, of its number. Raises UsageError where a party refuses, and PeerError
+        where one fails: then it is open whether what was to be saved is.
+        """
+        with self._asking:
+            with self._lock:
+                self._flush()
+                number = self._next_number(1)
+                self._tell(self.holders, Message("saved", encode(topic(number))))
+            answers = [self._await(holder, number) for holder in self.holders]
+        texts = [decode_answer(each.header).text for each in answers]
+        refusals = [
+            text for each, text in zip(answers, texts, strict=True) if each.kind == "refuse"
+        ]
+        if refusals:
+            raise UsageError("; ".join(refusals))
+        return texts
 
     # ---- whole programs ------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """What a role keeps of wires: a party its shares, the dealer its masks.
 
-A session has one store; each run of a program has one of its own, in which the program's inputs,
-weights and constants are bound.
+A session has one store, and perhaps a budget for it; each run of a program has a store of its own,
+in which the program's inputs, weights and constants are bound.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 
 from tacita.errors import TacitaError
 from tacita.program.readings import Array, Masked, View
+from tacita.runtime.budget import Budget
 
 
 @dataclass(slots=True, repr=False)
@@ -35,13 +36,14 @@ class Held:
 class Store:
     """The wires that one party holds, and those that checked mode has refused."""
 
-    __slots__ = ("failed", "first", "owner", "wires")
+    __slots__ = ("budget", "failed", "first", "owner", "wires")
 
-    def __init__(self, owner: str, *, first: bool) -> None:
+    def __init__(self, owner: str, *, first: bool, budget: Budget | None = None) -> None:
         self.owner = owner
         self.first = first
         self.wires: dict[int, Held] = {}
         self.failed: dict[int, str] = {}
+        self.budget = budget
 
     def held(self, wire: int) -> Held:
         try:
@@ -60,6 +62,9 @@ class Store:
         return None if held is None else held.mask()
 
     def hold(self, wire: int, held: Held) -> None:
+        """Raises Refused where the session's budget has no room for it."""
+        if self.budget is not None:
+            self.budget.held(wire, held.share.shape)
         self.wires[wire] = held
 
     def hold_zeros(self, wire: int, shape: tuple[int, ...]) -> None:
@@ -68,6 +73,8 @@ class Store:
 
     def forget(self, wire: int) -> None:
         self.wires.pop(wire, None)
+        if self.budget is not None:
+            self.budget.forget(wire)
         if self.failed:
             self.failed.pop(wire, None)
 

@@ -23,6 +23,7 @@ Array = NDArray[np.uint64]
 Kind = Literal[
     # from the user's side
     "instruct", "deploy", "undeploy", "run", "ahead", "prepare", "release", "stop", "lend", "keep",
+    "saved",
     # between roles
     "key", "agree", "material", "open",
     # to the user's side, or to everybody

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from tacita.errors import HoldersError, UsageError
+from tacita.runtime.at_rest import own_secret
+from tacita.runtime.checkpoint_files import InFolder
+from tacita.runtime.checkpoints import Cabinet, Checkpoints, InMemory
 from tacita.runtime.embedded import EmbeddedSession
+from tacita.runtime.saving import OwnVault
 from tacita.runtime.serving import USER
 from tacita.runtime.session import Session
 from tacita.runtime.traffic import Traffic, measured
@@ -59,10 +65,22 @@ class Worker:
 
 
 class VirtualWorker(Worker):
-    """A worker in this process, named by `id`."""
+    """A worker in this process, named by `id`.
 
-    def __init__(self, hook: Any = None, id: str = "worker") -> None:
+    folder: where it keeps what is saved (`save_private`), sealed under a secret beside it; each
+    worker has its own, and one at a time has it. Without a folder that lasts as long as the worker.
+    """
+
+    def __init__(
+        self, hook: Any = None, id: str = "worker", *, folder: str | os.PathLike[str] | None = None
+    ) -> None:
+        """Raises MaterialError for a folder that cannot be used, or whose files were altered."""
         super().__init__(hook, id)
+        cabinet: Cabinet = InMemory()
+        if folder is not None:
+            path = Path(folder)
+            cabinet = InFolder(path / "checkpoints", own_secret(path))
+        self.vault = OwnVault(Checkpoints(cabinet))
         self._objects: dict[int, np.ndarray] = {}
         self._object_ids = count(1)
 
@@ -92,6 +110,7 @@ class VirtualWorker(Worker):
             dealer.id if dealer is not None else None,
             protocol=protocol,
             checked=checked,
+            vaults=[each.vault for each in holders if isinstance(each, VirtualWorker)],
         )
 
 

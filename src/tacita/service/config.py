@@ -258,6 +258,21 @@ class Limits(Section):
     program_bytes: Bytes = Field(
         default=ByteSize(16 * MIB), description=f"{_BYTES}: an encoded program"
     )
+    saved_bytes: Bytes = Field(
+        default=ByteSize(16 * GIB), description=f"{_BYTES}: what sessions save on the disk"
+    )
+    session: Seconds = Field(default=86400, description=f"{_SECONDS}: a whole eager session")
+    session_wires: Count = Field(
+        default=100_000, description="how many wires an eager session holds at once"
+    )
+    session_bytes: Bytes = Field(
+        default=ByteSize(8 * GIB),
+        description=f"{_BYTES}: what wires and programs of an eager session may have in memory",
+    )
+    sessions_at_once: Count = Field(default=32, description="how many eager sessions run at once")
+    sessions_each: Count = Field(
+        default=8, description="how many of these one user has, so that others find a place"
+    )
     queries_at_once: Count = Field(default=64, description="how many queries run or wait at once")
     handshakes_at_once: Count = Field(
         default=64, description="how many TLS handshakes are open at once"

@@ -18,6 +18,8 @@ from tacita.errors import FrameError, PeerFailed, TacitaError
 from tacita.network.link import Stream
 from tacita.runtime.transport import Message
 
+LARGEST_MEASURED = 2 << 20  # bytes that one daemon may have another send for a measurement
+
 Id = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 Digest = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Text = Annotated[str, msgspec.Meta(max_length=1000)]
@@ -133,6 +135,15 @@ class Withdrawing(Topic, frozen=True, tag=True):
     name: Text
 
 
+class Measuring(Topic, frozen=True, tag=True):
+    """Party to party, and to the dealer: how fast is the way between us? See `measuring.py`.
+
+    size: bytes that follow, and are to come back.
+    """
+
+    size: Annotated[int, msgspec.Meta(ge=8, le=LARGEST_MEASURED)]
+
+
 AnyTopic = (
     Publishing
     | Removing
@@ -145,6 +156,7 @@ AnyTopic = (
     | Session
     | Describing
     | Withdrawing
+    | Measuring
 )
 
 

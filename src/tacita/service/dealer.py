@@ -16,12 +16,13 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
-from tacita.errors import PeerError, PeerFailed, ProgramError, TacitaError
+from tacita.errors import PeerError, PeerFailed, ProgramError, Refused, TacitaError
 from tacita.network.endpoint import StreamEndpoint
 from tacita.network.identity import Principal
 from tacita.network.link import Stream
 from tacita.ring import kernels
 from tacita.ring.randomness import StreamKey, fresh_key
+from tacita.runtime.at_rest import own_secret
 from tacita.runtime.dealer import BATCH_BYTES, Dealer
 from tacita.runtime.dealing import DealingOrder, deal_batch
 from tacita.runtime.deployment import Deployment
@@ -29,11 +30,12 @@ from tacita.runtime.orders import Dealt, encode
 from tacita.runtime.serving import USER, WITHOUT_STOCK, serve
 from tacita.runtime.store import MaskStore
 from tacita.runtime.transport import Array, Message
-from tacita.service import weights
+from tacita.service import measuring, weights
 from tacita.service.config import DealerConfig
 from tacita.service.conversations import (
     BatchDealt,
     Dealing,
+    Measuring,
     Publishing,
     Removing,
     Session,
@@ -44,14 +46,17 @@ from tacita.service.conversations import (
     end_session,
     publication_of,
     refuse,
+    told,
     topic_of,
 )
+from tacita.service.daemon_metrics import reason_of
+from tacita.service.dealer_metrics import DealerMetrics
 from tacita.service.logs import Log
 from tacita.service.meeting import Meeting
 from tacita.service.models import deployed, masking_of, require_affordable
 from tacita.service.neighbours import Neighbours
+from tacita.service.session_limits import SessionLimits
 from tacita.service.sessions import require_same
-from tacita.service.storehouse import own_secret
 from tacita.service.weights import Published
 
 AT_ONCE = 4  # batches of one request that are computed, sent or acknowledged
@@ -98,10 +103,12 @@ class DealerService:
         self._name = config.name
         self._parties = [each.name for each in config.network.parties]
         self._limits = config.limits
+        self._session_limits = SessionLimits(config.limits)
         self._log = log
         self._folder = Path(config.data) / "models"
         self._secret = own_secret(Path(config.data))
         self._meeting = Meeting()
+        self._measured = measuring.Answered()
         self._models: dict[bytes, DealtModel] = {}
         self._dealing = Lock()
         self._neighbours = Neighbours(
@@ -110,8 +117,14 @@ class DealerService:
             {},
             accept=self._accept,
             welcome=self._welcome,
-            refused=lambda peer, error: log.warning("refused", peer=peer, why=error),
+            refused=self._turned_away,
             limits=config.limits,
+        )
+        self.counters = DealerMetrics(
+            str(self.principal),
+            peers=self._parties,
+            counts=self._neighbours.counts,
+            models=lambda: len(self._models),
         )
 
     def start(self) -> None:
@@ -119,6 +132,9 @@ class DealerService:
             for path in sorted(self._folder.iterdir()):
                 if path.suffix == "":
                     published, keys = weights.load_dealt(path, self._secret)
+                    if weights.is_retired(self._folder, published.model):  # a crash came between
+                        weights.remove(self._folder, published.model)
+                        continue
                     self._models[published.model] = DealtModel(published, keys)
         self._neighbours.start()
         self._log.info("dealer started", port=self.port, models=len(self._models))
@@ -135,6 +151,10 @@ class DealerService:
             return principal.name in self._parties
         return principal.role in ("client", "owner")  # eager sessions, which parties vouch for
 
+    def _turned_away(self, peer: str, error: TacitaError) -> None:
+        self._log.warning("refused", peer=peer, why=error)
+        self.counters.refused(reason_of(error))
+
     def _accept(self, stream: Stream) -> None:
         kernels.pool_arrays()
         peer = stream.link.peer
@@ -144,7 +164,7 @@ class DealerService:
                 self._join(stream, topic)
                 return
             if peer.role != "party":
-                raise PeerFailed(f"{peer} may not speak to the dealer of {type(topic).__name__}")
+                raise Refused(f"{peer} may not speak to the dealer of {type(topic).__name__}")
             match topic:
                 case Publishing():
                     self._publish(stream, peer.name, topic)
@@ -152,10 +172,15 @@ class DealerService:
                     self._deal(stream, topic)
                 case Removing():
                     self._remove(stream, topic)
+                case Measuring():
+                    self._measured.admit(peer.name)
+                    measuring.answer(stream, topic, self._limits.round)
                 case _:
-                    raise PeerFailed(f"{peer} may not ask the dealer for {type(topic).__name__}")
+                    raise Refused(f"{peer} may not ask the dealer for {type(topic).__name__}")
         except Exception as error:
             self._log.warning("a conversation failed", peer=str(peer), why=error)
+            if isinstance(error, Refused):
+                self.counters.refused(reason_of(error))
             with suppress(PeerError):
                 refuse(stream, self._limits.round, error)
             with suppress(PeerError):
@@ -193,8 +218,13 @@ class DealerService:
 
     def _keep(self, topic: Publishing) -> list[bytes]:
         """Fresh keys for the masks of a model's weights, stored before anybody has them."""
-        if topic.model in self._models:
-            raise PeerFailed(f"model {topic.model.hex()} was published before: its masks are used")
+        # What was dealt for an id fits the masks of its weights: with others, results would be
+        # wrong, and hidden by masks that do not belong to them.
+        if topic.model in self._models or weights.is_retired(self._folder, topic.model):
+            raise PeerFailed(
+                f"model {topic.model.hex()} was published before, and its masks are used: publish "
+                "under a fresh id"
+            )
         if not topic.program.endswith(topic.digest):
             raise ProgramError("the program is not the one that was announced")
         require_affordable(topic.program, program_bytes=int(self._limits.program_bytes))
@@ -217,8 +247,9 @@ class DealerService:
         return keys
 
     def _remove(self, stream: Stream, topic: Removing) -> None:
-        model = self._models.pop(topic.model, None)
-        if model is not None:
+        if topic.model in self._models:
+            weights.retire(self._folder, topic.model)  # first: nobody is to publish it in between
+            self._models.pop(topic.model, None)
             weights.remove(self._folder, topic.model)
         agree_to(stream, self._limits.round)
         stream.close()
@@ -246,14 +277,20 @@ class DealerService:
                 USER,
                 checked=topic.checked,
                 run_bytes=int(self._limits.run_bytes),
+                budget=self._session_limits.budget(),
             )
             self._log.info("session begins", principal=str(peer))
-            serve(role, endpoint, self._parties, kinds=WITHOUT_STOCK)
+            with self._session_limits.place(peer):
+                serve(role, endpoint, self._parties, kinds=WITHOUT_STOCK)
             self._log.info("session ended", principal=str(peer), instructions=role.carried)
         except TacitaError as error:
             # The parties have reasons of their own to end, which their user is to hear.
             with suppress(PeerError):
                 end_session(stream, limit, error)
+            for name, each in streams.items():
+                if name != USER:
+                    with suppress(PeerError):
+                        each.close(told(error))
             raise
         for each in streams.values():
             with suppress(PeerError):
@@ -269,7 +306,7 @@ class DealerService:
             )
         workers = min(AT_ONCE, topic.runs)
         with ThreadPoolExecutor(workers, "tacita batch", initializer=kernels.pool_arrays) as pool:
-            asked = [pool.submit(self._deal_batch, model) for _ in range(topic.runs)]
+            asked = [pool.submit(self._deal_counted, model) for _ in range(topic.runs)]
             try:
                 # In any order; after an error those under way end by themselves, ready or void.
                 for done in as_completed(asked):
@@ -279,9 +316,23 @@ class DealerService:
                 raise
         stream.close()
 
+    def _deal_counted(self, model: DealtModel) -> bytes:
+        name, began = model.published.name, time.monotonic()
+        try:
+            batch = self._deal_batch(model)
+        except BaseException:
+            self.counters.failed(name)
+            raise
+        finally:
+            self.counters.phase(name, "whole", time.monotonic() - began)
+        self.counters.dealt(name)
+        return batch
+
     def _deal_batch(self, model: DealtModel) -> bytes:
         """One batch to all parties; returns when each has said that it may be used."""
         limit = self._limits.deal
+        if self._models.get(model.published.model) is not model:
+            raise PeerFailed(f"model {model.published.model.hex()} was removed")
         batch = os.urandom(BATCH_BYTES)
         keys = [fresh_key() for _ in self._parties]
         streams: dict[str, Stream] = {}
@@ -295,6 +346,7 @@ class DealerService:
         try:
             # The streams begin here too: nobody is to wait on one while others are computed.
             with self._dealing:
+                began = time.monotonic()
                 for name, key in zip(self._parties, keys, strict=True):
                     streams[name] = self._neighbours.open(name, batch, self._limits.connect)
                     topic = BatchDealt(model.published.model, model.deployment.digest, batch, key)
@@ -302,6 +354,8 @@ class DealerService:
                 deal_batch(model.deployment, model.masks, keys, write)
                 for stream in streams.values():
                     stream.send(Message("end"), limit)
+                computing = time.monotonic() - began
+            self.counters.phase(model.published.name, "computing", computing)
             for name, stream in streams.items():
                 agreed(stream, name, limit)
             # The leader is told last: what it knows to be ready is ready everywhere.

@@ -1,17 +1,17 @@
 """Shares that lie with a party under a name, for sessions of others, on their owners' terms.
 
 An owner leaves a tensor with all parties, and says who may compute with it (`borrowers`) and to
-whom what was computed from it may be revealed (`audience`). A session's wires remember the deposits
-behind them (`runtime/restrictions.py`), and each party decides on its own: a share of a wire leaves
+whom what was computed from it may be revealed (`audience`). A session's wires remember the terms of
+the deposits behind them (`terms.py`), and each party decides on its own: a share of a wire leaves
 for a user only if the owner of every deposit behind it is that user, or has named that user. A wire
 that is kept as a deposit remembers as well, so nobody frees a value by passing it on.
 
-Deposits are in memory: they are gone when the party stops.
+Deposits are in memory: they are gone when the party stops. What is to outlast it is saved
+(`checkpoints.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Annotated
@@ -24,11 +24,9 @@ from tacita.network.identity import Principal
 from tacita.program.readings import Array
 from tacita.runtime.restrictions import NONE, Loans
 from tacita.service.policy import check_pattern, matches
+from tacita.service.terms import Patterns, loan_of, refusal
 
-MOST_KNOWN = 1 << 20  # deposits whose terms are remembered, also when they are gone
-
-Pattern = Annotated[str, msgspec.Meta(max_length=200)]
-Patterns = Annotated[tuple[Pattern, ...], msgspec.Meta(max_length=100)]
+A_DEPOSIT = 1 << 10  # bytes of Python's objects, generously
 
 
 class Description(msgspec.Struct, frozen=True, array_like=True):
@@ -71,16 +69,16 @@ def description(data: bytes) -> Description:
 class Deposit:
     about: Description
     share: Array
-    loans: Loans  # the deposits behind it, itself not among them
+    loans: Loans  # the terms of what it was computed from, its own not among them
 
     def __repr__(self) -> str:
         return f"Deposit({self.about.name!r})"
 
-
-@dataclass(frozen=True)
-class Terms:
-    owner: str
-    audience: tuple[str, ...]
+    @property
+    def size(self) -> int:
+        """Bytes, also of one without elements: what is said of it takes room as well."""
+        said = len(encode(self.about)) + sum(map(len, self.loans))
+        return self.share.nbytes + said + A_DEPOSIT
 
 
 class Deposits:
@@ -90,7 +88,7 @@ class Deposits:
         self._room = room
         self._lock = Lock()
         self._by_name: dict[str, Deposit] = {}
-        self._terms: dict[bytes, Terms] = {}
+        self._taken = 0  # bytes
 
     def put(self, owner: Principal, about: Description, share: Array, loans: Loans = NONE) -> None:
         """Raises AlreadyUsed for another owner's name, MaterialError where there is no room."""
@@ -101,16 +99,15 @@ class Deposits:
             before = self._by_name.get(about.name)
             if before is not None and before.about.owner != about.owner:
                 raise AlreadyUsed(f"{about.name!r} is another owner's: choose another name")
-            if about.id in self._terms:
-                raise AlreadyUsed(f"the deposit {about.name!r} has the id of an earlier one")
-            others = sum(d.share.nbytes for d in self._by_name.values() if d is not before)
-            if others + share.nbytes > self._room or len(self._terms) >= MOST_KNOWN:
+            deposit = Deposit(about, share, loans)
+            others = self._taken - (0 if before is None else before.size)
+            if others + deposit.size > self._room:
                 raise MaterialError(
                     f"deposits may have {self._room} bytes here, and there are {others}: withdraw "
                     "some"
                 )
-            self._terms[about.id] = Terms(about.owner, about.audience)
-            self._by_name[about.name] = Deposit(about, share, loans)
+            self._by_name[about.name] = deposit
+            self._taken = others + deposit.size
 
     def withdraw(self, owner: Principal, name: str) -> None:
         with self._lock:
@@ -118,6 +115,7 @@ class Deposits:
             if deposit is None or deposit.about.owner != str(owner):
                 raise UsageError(f"{owner} has no deposit {name!r} here")
             del self._by_name[name]
+            self._taken -= deposit.size
 
     def lent_to(self, user: Principal, name: str) -> Deposit:
         """Raises UsageError, the same for what is not there and what this user may not use."""
@@ -129,15 +127,6 @@ class Deposits:
             raise UsageError(f"nothing lies here under {name!r} that {user} may compute with")
         return deposit
 
-    def refusal(self, user: Principal, loans: Loans) -> str | None:
-        """Why a value that depends on these deposits is not for this user."""
-        with self._lock:
-            behind: Sequence[Terms] = [self._terms[loan] for loan in loans]
-        for terms in behind:
-            if terms.owner != str(user) and not matches(user, terms.audience):
-                return f"{terms.owner} has not agreed that {user} sees what is computed from theirs"
-        return None
-
 
 class UsersShelf:
     """Implements `runtime.party.Shelf` for one session."""
@@ -148,7 +137,8 @@ class UsersShelf:
 
     def lent(self, name: str) -> tuple[Array, Loans]:
         deposit = self._deposits.lent_to(self._user, name)
-        return deposit.share, deposit.loans | {deposit.about.id}
+        about = deposit.about
+        return deposit.share, deposit.loans | {loan_of(about.owner, about.audience)}
 
     def keep(self, name: str, share: Array, about: bytes, loans: Loans) -> None:
         described = description(about)
@@ -157,4 +147,4 @@ class UsersShelf:
         self._deposits.put(self._user, described, share.reshape(described.shape), loans)
 
     def refusal(self, loans: Loans) -> str | None:
-        return self._deposits.refusal(self._user, loans)
+        return refusal(self._user, loans)

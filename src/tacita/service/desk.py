@@ -11,13 +11,34 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Condition, Event
 
-from tacita.errors import AlreadyUsed, PeerFailed, PeerTimeout
+from tacita.errors import AlreadyUsed, ConfigError, PeerFailed, PeerTimeout, Refused, UsageError
 from tacita.program.readings import Array
+from tacita.service.conversations import told
 from tacita.service.models import ServedModel
 
 REMEMBERED = 100_000  # queries whose ids are refused when they come again
-DECLINED = 10_000  # queries of which the reason why not is kept
+MOST_DECLINED = 10_000  # queries of which the reason why not is kept
+MISSING = "the client's share of the query did not come"
+DECLINED = "declined the"  # for what the client has done
+PREVENTED = "could not take part in the"  # for whatever reason of the party's own
 LOOK = 0.5  # seconds between two looks whether the leader is there
+
+
+def not_everywhere(error: BaseException) -> bool:
+    """Whether a query has failed because a party had no request of the client's for it, or one
+    that it refused; that party has said so, in these words."""
+    return MISSING in str(error) or f" {DECLINED} query: " in str(error)
+
+
+def declined(party: str, what: str, error: BaseException) -> str:
+    """In what words a party says that it takes no part: whether for what was asked of it, or not.
+
+    Nobody else can tell, and who has asked for what is refused at one party and taken up by another
+    is charged for what that has cost (`not_everywhere`).
+    """
+    asked = isinstance(error, UsageError | Refused) and not isinstance(error, ConfigError)
+    words = DECLINED if asked else PREVENTED
+    return f"{party} {words} {what}: {told(error)}"
 
 
 @dataclass(repr=False)
@@ -107,9 +128,7 @@ class Desk:
                 lambda: session in self._waiting or session in self._declined,
                 max(0.0, deadline - time.monotonic()),
             ):
-                raise PeerTimeout(
-                    f"the client's share of the query did not come within {limit:g} s"
-                )
+                raise PeerTimeout(f"{MISSING} within {limit:g} s")
             self._check(session)
             return self._waiting.pop(session)
 
@@ -117,7 +136,7 @@ class Desk:
         """A query will not be answered: whoever waits for it, or will, need not."""
         with self._changed:
             self._declined[session] = why
-            if len(self._declined) > DECLINED:
+            if len(self._declined) > MOST_DECLINED:
                 self._declined.popitem(last=False)
             request = self._waiting.pop(session, None)
             self._changed.notify_all()

@@ -17,7 +17,8 @@ forgotten was not spent, so no byte of it was used. Its row is then missing, and
 and swept, or dealing, and given up as any interrupted dealing is.
 
 SQLite needs no server and serves one party on one machine: write-ahead log, synced at each commit.
-PostgreSQL serves several replicas of one party, which then have one ledger and their own files.
+PostgreSQL serves processes of one party on several hosts, with one ledger and files of their own:
+no batch is used twice, whoever runs; but only one of them can serve at a time (docs/deploy.md).
 A restored backup of a ledger knows less than the disk: delete the stock files along with it.
 A PostgreSQL server that fails over must not lose commits by it (synchronous replication).
 """

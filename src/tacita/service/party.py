@@ -1,37 +1,30 @@
-"""A party's daemon: what its front asks for, and what other daemons begin with it.
+"""A party's daemon: it puts the parts together, starts and ends them, and says who may begin which
+conversation with it.
 
 It decides on its own who may do what (`policy.py`), writes down what it hands out (`audit.py`), and
-keeps what it was given sealed on its disk. It implements `front.engine.Engine`.
+keeps what it was given sealed on its disk. Towards its front it is an `engine.Engine`, whose parts
+are `catalogue.py` (what there is), `repository.py` (what owners change), `answering.py` (queries)
+and `neighbourhood.py` (how well it reaches the others).
 """
 
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
-from tacita.compiler.archive import DIGEST_BYTES
-from tacita.errors import (
-    AlreadyUsed,
-    NotReady,
-    PeerError,
-    PeerFailed,
-    Refused,
-    ShapeError,
-    TacitaError,
-    UnknownModel,
-    UsageError,
-)
+from tacita.errors import PeerError, Refused, TacitaError
 from tacita.network.identity import Principal, Role
 from tacita.network.link import Stream
 from tacita.network.tensors import Tensor
-from tacita.program.program import Port
-from tacita.program.readings import Array
 from tacita.ring import kernels
-from tacita.service import supply
+from tacita.runtime.at_rest import own_secret
+from tacita.runtime.checkpoint_files import InFolder
+from tacita.runtime.checkpoints import Checkpoints
+from tacita.service import measuring, supply
+from tacita.service.answering import Answering
 from tacita.service.audit import AuditLog
+from tacita.service.catalogue import Catalogue
 from tacita.service.config import PartyConfig
 from tacita.service.conversations import (
     AnyTopic,
@@ -39,33 +32,32 @@ from tacita.service.conversations import (
     Declining,
     Describing,
     Joining,
+    Measuring,
     Preparing,
     Publishing,
     Session,
     Stocktaking,
     Withdrawing,
-    publication_of,
     refuse,
-    session_of,
-    told,
     topic_of,
 )
+from tacita.service.daemon_metrics import reason_of
 from tacita.service.desk import Desk
-from tacita.service.front.engine import ModelInfo, Publication, TensorInfo
+from tacita.service.front.engine import ModelInfo, Publication
 from tacita.service.ledger import Ledger
 from tacita.service.logs import Log
 from tacita.service.meeting import Meeting
-from tacita.service.metrics import UNKNOWN, Metrics, outcome_of, reason_of
-from tacita.service.models import Models, ServedModel
+from tacita.service.metrics import Metrics
+from tacita.service.models import Models
+from tacita.service.neighbourhood import Neighbourhood
 from tacita.service.neighbours import Neighbours
-from tacita.service.policy import Policy, PolicyFile, RateKeeper, Terms
-from tacita.service.publication import OneAtATime, forget_at_dealer, meet, publish
-from tacita.service.queries import Leading, decline, follow, wait_for_leader
+from tacita.service.policy import Policy, PolicyFile
+from tacita.service.publication import meet
+from tacita.service.queries import Leading, follow
+from tacita.service.repository import Repository
 from tacita.service.sessions import Sessions
-from tacita.service.storehouse import Storehouse, own_secret
+from tacita.service.storehouse import Storehouse
 from tacita.service.surroundings import Surroundings
-
-RECORDING = 8  # reveals that are being written into the audit log at once
 
 
 class PartyService:
@@ -80,6 +72,26 @@ class PartyService:
             each.name: ("party", each.peers) for each in network.parties[config.index + 1 :]
         }
         dialed[network.dealer.name] = ("dealer", network.dealer.address)
+        storehouse = Storehouse(
+            config.data / "stock",
+            ledger,
+            party=config.index,
+            parties=len(network.parties),
+            secret=secret,
+            room=int(config.stock.bytes),
+        )
+        neighbours = Neighbours(
+            config.credentials,
+            config.peers,
+            dialed,
+            accept=self._accept,
+            welcome=self._welcome,
+            joined=self._joined,
+            refused=self._turned_away,
+            failed=lambda peer, error: log.warning("no link", peer=peer, why=error),
+            limits=config.limits,
+        )
+        others = [name for name in network.names if name != config.name]
         self._around = around = Surroundings(
             principal=principal,
             parties=network.names,
@@ -89,40 +101,33 @@ class PartyService:
             stock=config.stock,
             models=Models(config.data / "models", config.name, secret),
             ledger=ledger,
-            storehouse=Storehouse(
-                config.data / "stock",
-                ledger,
-                party=config.index,
-                parties=len(network.parties),
-                secret=secret,
-                room=int(config.stock.bytes),
-            ),
-            neighbours=Neighbours(
-                config.credentials,
-                config.peers,
-                dialed,
-                accept=self._accept,
-                welcome=self._welcome,
-                joined=self._joined,
-                refused=lambda peer, error: log.warning("refused", peer=peer, why=error),
-                failed=lambda peer, error: log.warning("no link", peer=peer, why=error),
-                limits=config.limits,
-            ),
+            storehouse=storehouse,
+            neighbours=neighbours,
             meeting=Meeting(),
             desk=Desk(),
-            metrics=Metrics(str(principal)),
+            metrics=Metrics(
+                str(principal),
+                peers=(*others, network.dealer.name),
+                counts=neighbours.counts,
+                stock_bytes=lambda: storehouse.bytes_on_disk,
+            ),
             log=log,
         )
+        checkpoints = Checkpoints(
+            InFolder(config.data / "checkpoints", secret), int(config.limits.saved_bytes)
+        )
         self._policy = PolicyFile(config.policy) if config.policy is not None else None
-        self._rates = RateKeeper()
-        self._audit = AuditLog(config.audit_path)
-        self._recording = ThreadPoolExecutor(RECORDING, "tacita audit")
+        self._audit = audit = AuditLog(config.audit_path)
         self._sessions = Sessions(
-            around, lambda principal: self._allowed.may_open_sessions(principal), self._audit
+            around, lambda principal: self._allowed.may_open_sessions(principal), audit, checkpoints
         )
         self._leading = Leading(around) if around.leads else None
-        self._publishing = OneAtATime()
         self._refiller = supply.Refiller(around) if around.leads else None
+        self._catalogue = catalogue = Catalogue(around, lambda: self._allowed)
+        self._repository = Repository(around, catalogue, audit, self._leading, self._refiller)
+        self._answering = Answering(around, catalogue, audit, self._leading)
+        self._neighbourhood = Neighbourhood(around)
+        self._measured = measuring.Answered()
         self._started = time.time()
 
     def start(self) -> None:
@@ -146,6 +151,11 @@ class PartyService:
         """Where other parties reach this one."""
         return self._around.neighbours.port
 
+    @property
+    def counters(self) -> Metrics:
+        """What this party counts, for whoever serves it without asking who reads it."""
+        return self._around.metrics
+
     def stop(self) -> None:
         if self._refiller is not None:
             self._refiller.end()
@@ -153,8 +163,13 @@ class PartyService:
             self._leading.end()
         self._around.neighbours.close()
         self._around.ledger.close()
-        self._recording.shutdown()
+        self._answering.end()
         self._audit.close()
+
+    @property
+    def _allowed(self) -> Policy:
+        """The policy in force; without one, nobody may do anything."""
+        return Policy.closed() if self._policy is None else self._policy.policy
 
     # ---- what other daemons begin ----------------------------------------------------------------
 
@@ -162,6 +177,10 @@ class PartyService:
         if principal.role == "party":
             return principal.name in self._around.lower
         return principal.role in ("client", "owner") and self._allowed.may_open_sessions(principal)
+
+    def _turned_away(self, peer: str, error: TacitaError) -> None:
+        self._around.log.warning("refused", peer=peer, why=error)
+        self.counters.refused(reason_of(error))
 
     def _joined(self, name: str) -> None:
         """A link has come about: with another party the leader takes stock."""
@@ -180,6 +199,8 @@ class PartyService:
             self._converse(stream, topic_of(stream, around.limits.handshake))
         except Exception as error:
             around.log.warning("a conversation failed", peer=str(peer), why=error)
+            if isinstance(error, Refused):
+                self.counters.refused(reason_of(error))
             with suppress(PeerError):
                 refuse(stream, around.limits.round, error)
             with suppress(PeerError):
@@ -215,18 +236,21 @@ class PartyService:
                 self._sessions.follow(stream, peer, topic)
             case Stocktaking() if leads:
                 supply.follow_stocktaking(around, stream, topic)
+            case Measuring() if peer.role == "party":
+                self._measured.admit(name)
+                measuring.answer(stream, topic, around.limits.round)
             case _:
-                raise PeerFailed(f"{peer} may not begin a {type(topic).__name__} with this party")
+                raise Refused(f"{peer} may not begin a {type(topic).__name__} with this party")
 
-    # ---- what the front asks for: models ---------------------------------------------------------
+    # ---- what the front asks for -----------------------------------------------------------------
 
     def ready(self) -> bool:
-        around = self._around
-        return all(around.neighbours.connected(name) for name in around.others)
+        return self._catalogue.ready()
 
     def status(self, principal: Principal) -> dict[str, Any]:
         around = self._around
         watches = self._allowed.may_watch(principal)
+        shown = around.models.all() if watches else self._catalogue.seen_by(principal)
         return {
             "party": around.name,
             "index": around.index,
@@ -238,247 +262,61 @@ class PartyService:
                 name: around.neighbours.connected(name) for name in (*around.others, around.dealer)
             },
             "models": [
-                {"name": model.name, "stock": around.storehouse.level(model.id)}
-                for model in around.models.all()
-                if watches or self._may_see(principal, model)
+                {"name": model.name, "stock": around.storehouse.level(model.id)} for model in shown
             ],
         }
 
-    def models(self, principal: Principal) -> list[ModelInfo]:
-        return [
-            self._info(model)
-            for model in self._around.models.all()
-            if self._may_see(principal, model)
-        ]
-
-    def model(self, principal: Principal, name: str) -> ModelInfo:
-        return self._info(self._visible(principal, name))
-
-    def program(self, principal: Principal, name: str) -> bytes:
-        return self._visible(principal, name).published.program
-
-    def check_query(self, principal: Principal, model: str) -> None:
-        self._visible(principal, model)
-
-    def check_publish(self, principal: Principal, model: str) -> None:
-        self._allowed.check_publish(principal, model)
-
-    def decline_query(self, principal: Principal, query: bytes, error: TacitaError) -> None:
-        decline(self._around, session_of(principal.fingerprint, query), "query", error)
-        self._audit.record("refuse", principal, query=query.hex(), outcome=told(error))
-
-    def decline_publication(self, model_id: bytes, error: TacitaError) -> None:
-        decline(self._around, publication_of(model_id), "publication", error)
-
-    def publish(self, principal: Principal, publication: Publication) -> ModelInfo:
-        around = self._around
-        digest = publication.program[-DIGEST_BYTES:].hex()
-        try:
-            self._allowed.check_publish(principal, publication.name)
-            model = self._publish(principal, publication)
-        except Exception as error:
-            decline(around, publication_of(publication.model_id), "publication", error)
-            self._audit.record(
-                "publish", principal, model=publication.name, program=digest, outcome=told(error)
-            )
-            raise
-        self._audit.record("publish", principal, model=publication.name, program=digest)
-        around.log.info("published", model=model.name, id=model.id.hex(), owner=str(principal))
-        return self._info(model)
-
-    def _publish(self, principal: Principal, publication: Publication) -> ServedModel:
-        around, name = self._around, publication.name
-        if self._leading is None:
-            around.models.require_replaceable(name, principal)
-            model, older = publish(around, principal, publication)
-        else:
-            with self._publishing.turn(name, around.limits.publish):
-                around.models.require_replaceable(name, principal)
-                model, older = publish(around, principal, publication)
-                self._leading.serve(model)
-        if older is not None:
-            self._forget(older)
-        return model
-
-    def remove(self, principal: Principal, name: str) -> None:
-        model = self._owned(principal, name)
-        self._around.models.remove(model)
-        if self._leading is not None:
-            self._leading.withdraw(model)
-        self._forget(model)
-        self._audit.record("remove", principal, model=name, program=model.digest.hex())
-
-    def deal(self, principal: Principal, name: str, runs: int) -> int:
-        model = self._owned(principal, name)
-        if self._refiller is None:
-            raise NotReady(f"{self._around.name} does not lead: ask {self._around.leader}")
-        return self._refiller.deal(model, runs)
-
     def metrics(self, principal: Principal) -> bytes:
         if not self._allowed.may_watch(principal):
+            self.counters.refused("policy")
             raise Refused(
                 f"{principal} may not read metrics here: [watch] in the policy says who may"
             )
-        return self._around.metrics.render()
+        return self.counters.render()
 
-    def _forget(self, model: ServedModel) -> None:
-        """The stock of a model that is not served any more goes, here and at the dealer."""
-        around = self._around
-        around.storehouse.forget_model(model.id)
-        if around.models.named(model.name) is None:
-            around.metrics.forget_model(model.name)
-        forget_at_dealer(around, model.id)
+    def neighbours(self, principal: Principal) -> dict[str, Any]:
+        if not self._allowed.may_watch(principal):
+            self.counters.refused("policy")
+            raise Refused(
+                f"{principal} may not have links measured here: [watch] in the policy says who may"
+            )
+        return self._neighbourhood.measured()
 
-    # ---- what the front asks for: queries --------------------------------------------------------
+    def models(self, principal: Principal) -> list[ModelInfo]:
+        return [self._catalogue.info(model) for model in self._catalogue.seen_by(principal)]
+
+    def model(self, principal: Principal, name: str) -> ModelInfo:
+        return self._catalogue.info(self._catalogue.visible(principal, name))
+
+    def program(self, principal: Principal, name: str) -> bytes:
+        return self._catalogue.visible(principal, name).published.program
+
+    def check_query(self, principal: Principal, model: str) -> None:
+        self._catalogue.visible(principal, model)
+
+    def check_publish(self, principal: Principal, model: str) -> None:
+        try:
+            self._allowed.check_publish(principal, model)
+        except Refused as error:
+            self.counters.refused(reason_of(error))
+            raise
+
+    def decline_query(self, principal: Principal, query: bytes, error: TacitaError) -> None:
+        self._answering.decline(principal, query, error)
+
+    def decline_publication(self, model_id: bytes, error: TacitaError) -> None:
+        self._repository.decline(model_id, error)
 
     def infer(
         self, principal: Principal, model: str, query: bytes, inputs: list[Tensor]
     ) -> list[Tensor]:
-        around = self._around
-        began = time.monotonic()
-        name = UNKNOWN
-        log = around.log.bind(query=query.hex(), principal=str(principal))
-        try:
-            served = self._visible(principal, model)
-            name = served.name
-            results = self._answer(principal, served, query, inputs)
-        except Exception as error:
-            around.metrics.query(name, outcome_of(error))
-            if not isinstance(error, AlreadyUsed):
-                decline(around, session_of(principal.fingerprint, query), "query", error)
-            if isinstance(error, Refused):
-                around.metrics.refused(reason_of(error))
-                self._audit.record(
-                    "refuse", principal, model=model, query=query.hex(), outcome=str(error)
-                )
-            log.warning("query failed", model=model, why=error)
-            raise
-        around.metrics.query(name, "done")
-        around.metrics.phase(name, "whole", time.monotonic() - began)
-        log.info("query answered", model=name, seconds=round(time.monotonic() - began, 4))
-        return results
+        return self._answering.infer(principal, model, query, inputs)
 
-    def _answer(
-        self, principal: Principal, model: ServedModel, query: bytes, inputs: list[Tensor]
-    ) -> list[Tensor]:
-        around = self._around
-        terms = self._terms(principal, model)
-        terms.check_batch(batch_of(inputs))
-        shares = self._shares(model, inputs)
-        outputs = model.program.outputs
-        record = partial(
-            self._audit.record,
-            "reveal",
-            principal,
-            model=model.name,
-            program=model.digest.hex(),
-            query=query.hex(),
-            shapes={port.name: model.program.wires[port.wire].shape for port in outputs},
-        )
-        with self._rates.slot(principal, terms):
-            around.desk.remember(session_of(principal.fingerprint, query))
-            # The disk is waited for beside the rounds, and before any share leaves.
-            recorded = self._recording.submit(record)
-            try:
-                if self._leading is not None:
-                    results = self._leading.answer(principal, model, query, shares)
-                else:
-                    results = wait_for_leader(around, principal, model, query, shares)
-            except Exception as error:
-                record(outcome=f"nothing was revealed: {told(error)}"[:900])
-                raise
-            recorded.result(around.limits.round)
-        return [
-            self._tensor(model, port, result) for port, result in zip(outputs, results, strict=True)
-        ]
+    def publish(self, principal: Principal, publication: Publication) -> ModelInfo:
+        return self._repository.publish(principal, publication)
 
-    def _tensor(self, model: ServedModel, port: Port, values: Array) -> Tensor:
-        wire = model.program.wires[port.wire]
-        around = self._around
-        shaped = values.reshape(wire.shape)
-        return Tensor(port.name, wire.shape, shaped, wire.scale, around.index, len(around.parties))
+    def remove(self, principal: Principal, name: str) -> None:
+        self._repository.remove(principal, name)
 
-    def _shares(self, model: ServedModel, inputs: list[Tensor]) -> list[Array]:
-        """In the order of the program's ports; raises ShapeError, naming the input."""
-        around = self._around
-        given = {tensor.name: tensor for tensor in inputs}
-        ports = model.program.inputs
-        if sorted(given) != sorted(port.name for port in ports) or len(given) != len(inputs):
-            raise ShapeError(
-                f"{model.name!r} takes the inputs {[port.name for port in ports]}, and came with "
-                f"{[tensor.name for tensor in inputs]}"
-            )
-        shares = []
-        for port in ports:
-            tensor, wire = given[port.name], model.program.wires[port.wire]
-            if tensor.shape != wire.shape:
-                raise ShapeError(f"{port.name!r} has shape {tensor.shape}, not {wire.shape}")
-            if tensor.scale != wire.scale:
-                raise UsageError(f"{port.name!r} has scale {tensor.scale}, not {wire.scale}")
-            if (tensor.share, tensor.parties) != (around.index, len(around.parties)):
-                raise UsageError(
-                    f"{port.name!r} is share {tensor.share} of {tensor.parties}, and {around.name} "
-                    f"takes share {around.index} of {len(around.parties)}"
-                )
-            shares.append(tensor.values)
-        return shares
-
-    # ---- who may see what ------------------------------------------------------------------------
-
-    def _may_see(self, principal: Principal, model: ServedModel) -> bool:
-        if model.published.owner == str(principal):
-            return True
-        try:
-            self._terms(principal, model)
-        except Refused:
-            return False
-        return True
-
-    def _terms(self, principal: Principal, model: ServedModel) -> Terms:
-        return self._allowed.query_terms(principal, model.name, model.published.audience)
-
-    @property
-    def _allowed(self) -> Policy:
-        """The policy in force; without one, nobody may do anything."""
-        return Policy.closed() if self._policy is None else self._policy.policy
-
-    def _visible(self, principal: Principal, name: str) -> ServedModel:
-        model = self._around.models.named(name)
-        if model is None or not self._may_see(principal, model):
-            raise UnknownModel(
-                f"no model {name!r} is published here that {principal} may use: `tacita models` "
-                "lists those"
-            )
-        return model
-
-    def _owned(self, principal: Principal, name: str) -> ServedModel:
-        model = self._visible(principal, name)
-        if model.published.owner != str(principal):
-            raise Refused(f"{name!r} belongs to {model.published.owner}, not to {principal}")
-        self._allowed.check_publish(principal, name)
-        return model
-
-    def _info(self, model: ServedModel) -> ModelInfo:
-        around, program = self._around, model.program
-
-        def described(ports: tuple[Port, ...]) -> tuple[TensorInfo, ...]:
-            wires = [(port.name, program.wires[port.wire]) for port in ports]
-            return tuple(TensorInfo(name, wire.shape, wire.scale) for name, wire in wires)
-
-        return ModelInfo(
-            name=model.name,
-            model_id=model.id,
-            digest=model.digest.hex(),
-            owner=model.published.owner,
-            ready=self.ready(),
-            stock=around.storehouse.level(model.id),
-            inputs=described(program.inputs),
-            outputs=described(program.outputs),
-            party=around.index,
-            parties=len(around.parties),
-        )
-
-
-def batch_of(inputs: list[Tensor]) -> int:
-    """How many rows a query has: the longest first dimension."""
-    return max((tensor.shape[0] for tensor in inputs if tensor.shape), default=1)
+    def deal(self, principal: Principal, name: str, runs: int) -> int:
+        return self._repository.deal(principal, name, runs)

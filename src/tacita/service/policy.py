@@ -10,7 +10,7 @@
     batch = 256
     [sessions]                      # open eager sessions
     allow = []
-    [watch]                         # see status and metrics of all models
+    [watch]                         # see status and metrics of all models, have links measured
     allow = ["client:operator"]
 
 What is not allowed is refused. A principal is written role:name, where the name may be *; a model
@@ -37,6 +37,9 @@ from tacita.service.settings_file import Section, check, read_toml
 
 ANY = "*"
 MINUTE = 60.0  # seconds
+# What a query costs more whose batch was lost, since it was not everywhere: so much of a minute's
+# queries, or so many of them where that is less.
+LOST, MOST_FOR_LOST = 0.1, 60.0
 BUCKETS = 4096  # how many principals are remembered before the idle ones are forgotten
 
 _LOG = logging.getLogger(__name__)
@@ -247,6 +250,7 @@ class _Bucket:
     tokens: float
     since: float
     running: int = 0
+    lost: int = 0  # batches, since the bucket was full
 
     @property
     def capacity(self) -> float:
@@ -256,6 +260,13 @@ class _Bucket:
         earned = max(now - self.since, 0.0) * self.per_minute / MINUTE
         self.tokens = min(self.tokens + earned, self.capacity)
         self.since = now
+        if self.tokens >= self.capacity:
+            self.lost = 0
+
+    @property
+    def loss(self) -> float:
+        """What a lost batch costs, beside the query itself."""
+        return max(min(LOST * self.per_minute, MOST_FOR_LOST), 1.0)
 
 
 class RateKeeper:
@@ -263,7 +274,7 @@ class RateKeeper:
 
     Token buckets: a minute's worth of queries may come at once, then they come as they are earned.
     Counted by role and name, so a new certificate is no new allowance. A refused query costs
-    nothing.
+    nothing; one that is sent to some of the parties only costs more, see `lose`.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -282,6 +293,18 @@ class RateKeeper:
         finally:
             with self._lock:
                 self._buckets[key].running -= 1
+
+    def lose(self, principal: Principal, terms: Terms) -> None:
+        """A query that is in its slot has cost a batch, and was not at every party.
+
+        It counts as a tenth of a minute's queries more, or as 60 where that is less, so that
+        nobody empties a stock by asking one party alone.
+        """
+        with self._lock:
+            bucket = self._buckets[str(principal), terms.rule]
+            bucket.refill(self._clock())
+            bucket.tokens -= bucket.loss
+            bucket.lost += 1
 
     def _enter(self, key: tuple[str, int], terms: Terms) -> None:
         with self._lock:
@@ -304,9 +327,15 @@ class RateKeeper:
             if bucket.tokens < 1:
                 # A little later than exactly then: rounding must not refuse whoever is punctual.
                 wait = math.ceil((1 - bucket.tokens) * MINUTE / terms.per_minute * 1000 + 1) / 1000
+                lost = ""
+                if bucket.lost:
+                    lost = (
+                        f", and {bucket.lost} that were not at every party have cost a batch and "
+                        f"{bucket.loss:g} more each"
+                    )
                 raise ComeBack(
-                    f"{key[0]} may send {terms.per_minute:g} queries a minute here; come back in "
-                    f"{wait:.3g} seconds",
+                    f"{key[0]} may send {terms.per_minute:g} queries a minute here{lost}; come "
+                    f"back in {wait:.3g} seconds",
                     wait,
                 )
             bucket.tokens -= 1

@@ -37,7 +37,7 @@ from tacita.service.conversations import (
     session_of,
     told,
 )
-from tacita.service.desk import Request
+from tacita.service.desk import Request, declined
 from tacita.service.models import ServedModel
 from tacita.service.surroundings import Surroundings
 
@@ -111,6 +111,7 @@ class Leading:
                 for stream in streams.values():
                     begin(stream, topic, limit)
                 material, prepared = taken(model, batch, around.storehouse, around.name)
+                around.stock_used.set()
                 ready = PreparedBatch(model, batch, material, prepared, streams)
                 try:
                     for name, stream in streams.items():
@@ -168,7 +169,7 @@ class Leading:
 
 def decline(around: Surroundings, session: bytes, what: str, error: BaseException) -> None:
     """This party will not take part in a query or publication; nobody is to wait for it."""
-    why = f"{around.name} declined the {what}: {told(error)}"[:900]
+    why = declined(around.name, what, error)[:900]
     around.desk.decline(session, why)  # what others begin here finds this
     around.meeting.decline(session, why)
     for name in around.higher:

@@ -4,9 +4,9 @@ The user opens a stream to every role. The parties, each by its own policy, open
 and to the dealer, under a name that rests on the fingerprint of the user's certificate, so that
 nobody can join another's session. From then on each runs what a thread of `VirtualWorker` runs.
 
-What is in a session is its user's input, what others lent it (`deposits.py`), or computed from
-these. What is revealed goes to the user alone, if all owners agree, and every reveal is in the
-audit log before its share leaves.
+What is in a session is its user's input, what was saved or others lent it (`checkpoints.py`,
+`deposits.py`), or computed from these. What is revealed goes to the user alone, if all owners
+agree, and every reveal is in the audit log before its share leaves.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from tacita.errors import HoldersError, PeerError, Refused, UsageError
 from tacita.network.endpoint import StreamEndpoint
 from tacita.network.identity import Principal
 from tacita.network.link import Stream
+from tacita.runtime.checkpoints import Checkpoints
 from tacita.runtime.party import Party
 from tacita.runtime.serving import USER, WITHOUT_STOCK, serve
 from tacita.service.audit import AuditLog
+from tacita.service.checkpoints import UsersVault
 from tacita.service.conversations import (
     Describing,
     Session,
@@ -32,6 +34,7 @@ from tacita.service.conversations import (
     end_session,
 )
 from tacita.service.deposits import Deposits, UsersShelf, encode
+from tacita.service.session_limits import SessionLimits
 from tacita.service.surroundings import Surroundings
 
 
@@ -39,12 +42,18 @@ class Sessions:
     """The eager sessions of a party."""
 
     def __init__(
-        self, around: Surroundings, allowed: Callable[[Principal], bool], audit: AuditLog
+        self,
+        around: Surroundings,
+        allowed: Callable[[Principal], bool],
+        audit: AuditLog,
+        checkpoints: Checkpoints,
     ) -> None:
         self._around = around
+        self._checkpoints = checkpoints
         self._allowed = allowed
         self._audit = audit
         self._deposits = Deposits(int(around.limits.request_bytes))
+        self._limits = SessionLimits(around.limits)
 
     def follow(self, stream: Stream, peer: Principal, topic: Session) -> None:
         """Joins a session that a user, or a party of lower index, has begun."""
@@ -57,7 +66,8 @@ class Sessions:
             if not self._allowed(peer):
                 raise Refused(f"the policy does not let {peer} open sessions")
             require_same(topic, around.parties, around.dealer)
-            self._serve(stream, peer, topic)
+            with self._limits.place(peer):
+                self._serve(stream, peer, topic)
         except Exception as error:
             with suppress(PeerError):
                 end_session(stream, around.limits.round, error)
@@ -100,7 +110,9 @@ class Sessions:
                 limit=around.limits.round,
                 checked=topic.checked,
                 run_bytes=int(around.limits.run_bytes),
+                budget=self._limits.budget(),
                 shelf=UsersShelf(self._deposits, user),
+                vault=UsersVault(self._checkpoints, user, self._audit),
                 revealing=lambda shape: self._record(user, shape),
             )
             serve(party, endpoint, (*around.others, around.dealer), kinds=WITHOUT_STOCK)

@@ -17,7 +17,6 @@ waits, and how many bytes there are, is kept in memory (`inventory.py`).
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tacita.errors import (
-    CredentialError,
     MaskReused,
     MaterialError,
     MaterialMismatch,
@@ -40,8 +38,6 @@ from tacita.service.ledger import Ledger
 
 Array = NDArray[np.uint64]
 
-SECRET_BYTES = 32
-AT_REST = "at_rest.secret"
 STAGES = ("part", "stock", "taken", "spent")
 # What a file, and each record in it, needs beside the words, generously: header, tag, counter.
 FILE_OVERHEAD = 512
@@ -336,52 +332,3 @@ def size_of(dealt: dict[int, list[Array]]) -> int:
     words = sum(array.nbytes for array in arrays)
     records = 2 + words // LARGEST_PAYLOAD
     return words + records * RECORD_OVERHEAD + 9 * (len(arrays) + len(dealt))
-
-
-def own_secret(folder: Path) -> bytes:
-    """The 32 random bytes under which a party seals its own files; made when there are none.
-
-    folder: made if it is not there. The file is readable by its owner alone.
-
-    Raises CredentialError for a file that others can read, that is another user's or has another
-    length; MaterialError where the disk refuses. Without the secret what it sealed is lost.
-    """
-    path = folder / AT_REST
-    with on_disk(path):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists():
-            _make_secret(folder, path)
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            secret = file.read(SECRET_BYTES + 1)
-    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO) or status.st_uid != os.geteuid():
-        raise CredentialError(
-            f"{path} is open to others than this party's user; if nobody has read it, chown and "
-            "chmod 600 it, else begin with an empty data folder"
-        )
-    if len(secret) != SECRET_BYTES:
-        raise CredentialError(
-            f"{path} has {status.st_size} bytes instead of {SECRET_BYTES}; restore it, or begin "
-            "with an empty data folder"
-        )
-    return secret
-
-
-def _make_secret(folder: Path, path: Path) -> None:
-    """Appears under its name when it is whole; of several processes that make one, one wins."""
-    draft = folder / f"{AT_REST}.{os.urandom(8).hex()}"
-    made = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(made, "wb") as file:
-            file.write(os.urandom(SECRET_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-    folder_on_disk = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder_on_disk)
-    finally:
-        os.close(folder_on_disk)

@@ -12,6 +12,7 @@ own. A party's file is `<model id>` in hex, with the records
 
 and a dealer's has the keys, one a record, instead of weights. A file appears under its name when it
 is whole, and only once: a weight's mask is for one weight, so a model id is not published again.
+The dealer, without whom nothing is published, remembers those that are gone: `<model id>.gone`.
 """
 
 from __future__ import annotations
@@ -191,6 +192,29 @@ def remove(folder: Path, model: bytes) -> bool:
         if folder.exists():
             sync(folder)
     return there
+
+
+def retire(folder: Path, model: bytes) -> None:
+    """Keeps a model's id from being published again, for ever; on the disk when this returns.
+
+    An empty file under the id's name. Raises MaterialError where the disk refuses.
+    """
+    path = retired_path(folder, model)
+    with on_disk(path):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=PRIVATE)
+        sync(folder)
+
+
+def is_retired(folder: Path, model: bytes) -> bool:
+    """Whether the id was ever retired. Raises MaterialError where the disk refuses."""
+    path = retired_path(folder, model)
+    with on_disk(path):
+        return path.exists()
+
+
+def retired_path(folder: Path, model: bytes) -> Path:
+    return folder / f"{model.hex()}.gone"
 
 
 # ---- files -----------------------------------------------------------------------------------

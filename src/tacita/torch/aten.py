@@ -32,6 +32,7 @@ from tacita.torch.lowering import (
     gradients,
     joining,
     logarithms,
+    lookup,
     losses,
     matrices,
     normalisation,
@@ -298,6 +299,7 @@ _VALUES: dict[str, Lowered] = {
     # rows of tables
     "embedding.default": embedding.embedding,
     "embedding_dense_backward.default": embedding.embedding_dense_backward,
+    "one_hot.default": lookup.encoded,
     # losses
     "mse_loss.default": losses.mse_loss,
     "mse_loss_backward.default": losses.mse_loss_backward,

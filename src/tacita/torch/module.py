@@ -124,6 +124,11 @@ def share(
     model is shared, and never again, however often the model is used, unless it is trained.
 
     requires_grad: of all parameters; True to train them.
+
+    The module has new parameters afterwards, as after `fix_precision()`, `get()` and
+    `float_precision()`. An optimizer that was made before holds the old ones: its `step()` finds
+    no gradients there and changes nothing, without a word: make it of the new `parameters()`.
+    The optimizer's own `fix_precision()` refuses parameters that are in the clear.
     """
 
     def convert(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:

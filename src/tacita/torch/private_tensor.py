@@ -14,7 +14,7 @@ from tacita.runtime.plain import PlainRun
 from tacita.torch.encoding import integers_from
 from tacita.torch.fixed_precision_tensor import FixedPrecisionTensor, requested_precision
 from tacita.torch.lowering import Lowering
-from tacita.torch.lowering.scales import relabelled
+from tacita.torch.lowering.scales import presentable, relabelled
 from tacita.torch.ring_tensor import RingTensor
 from tacita.torch.swapping import replaced_by
 
@@ -44,8 +44,9 @@ class PrivateTensor(RingTensor):
         Raises BoundExceeded where checked mode has found a value outside its bound, and PeerError
         where a role of the session has failed.
         """
-        wire = self._handle.wire
-        values = self._lowering.builder.reveal(self._handle)  # type: ignore[attr-defined]
+        shown = presentable(self._lowering, self._handle)
+        wire = shown.wire
+        values = self._lowering.builder.reveal(shown)  # type: ignore[attr-defined]
         if self.precision is None:
             return integers_from(values)
         run = PlainRun()

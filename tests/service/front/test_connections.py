@@ -1,5 +1,6 @@
 """Connections: who may connect, and what happens to those who send too much or too slowly."""
 
+import http.client
 import re
 import socket
 import ssl
@@ -20,6 +21,7 @@ from tacita.network.address import Address
 from tacita.network.authority import AUTHORITY_KEY
 from tacita.network.tensors import HEAD_LENGTH, encode_request
 from tacita.network.tls import certificate_in, private_key_in
+from tacita.service.front.connection import FRAMING, Connection
 from tacita.service.front.serving import Front
 
 LIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: alice\r\n\r\n"
@@ -400,6 +402,65 @@ def test_what_stands_around_chunks_is_limited_too(
         sent += 1000
     assert answer_on(connection)[0] == 400
     assert closed(connection)
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 100])
+def test_an_extension_that_comes_with_its_chunk_is_limited_too(
+    connect, files, answer_on, limits, ahead
+):
+    """Whatever else comes at once, a long extension is not of use."""
+    useful = b"1\r\nx\r\n" * ahead
+    # The chunks before it may have FRAMING bytes each beside what they carry, and have 5.
+    long = b"2;" + b"x" * (limits.head_bytes + FRAMING * (ahead + 20)) + b"\r\nhi\r\n"
+    connection = connect(files.carol)
+    connection.sendall(CHUNKED + useful + long + b"0\r\n\r\n")
+    status, headers, answer = answer_on(connection)
+    assert (status, headers["connection"]) == (400, "close")
+    assert "no HTTP request" in answer["error"]
+
+
+def test_small_chunks_and_many_requests_are_fine(connect, files, answer_on, limits, share):
+    """Of which what is not useful is many times as long as a head may be, all together."""
+    connection = connect(files.carol)
+    for number in range(3):
+        headers, buffers = encode_request(bytes([number] * 16), [share()])
+        headers = {name: value for name, value in headers.items() if name != "Content-Length"}
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        body = b"".join(buffers)
+        pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+        connection.sendall(
+            INFER + head.encode() + b"Transfer-Encoding: chunked\r\n\r\n" + pieces + b"0\r\n\r\n"
+        )
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        answer.read()
+        assert answer.status == 200
+    for _ in range(limits.head_bytes // len(LIVE) + 1):
+        connection.sendall(LIVE)
+        assert answer_on(connection)[0] == 200
+
+
+CODINGS = (b"gzip", b"xchunked", b"chunked, identity", b"gzip, chunked", b"identity", b"")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        *(b"HTTP/1.1\r\nTransfer-Encoding: " + coding for coding in CODINGS),
+        b"HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        b"HTTP/1.0\r\nTransfer-Encoding: chunked",
+    ],
+)
+def test_nobody_works_on_what_has_an_unknown_coding(
+    connect, files, answer_on, monkeypatch, front, head
+):
+    begun = []
+    monkeypatch.setattr(Connection, "_start_asgi_task", lambda *_: begun.append(1))
+    connection = connect(files.carol)
+    connection.sendall(b"GET /v2/status " + head + b"\r\nHost: alice\r\n\r\n0\r\n\r\n")
+    assert answer_on(connection)[0] == 400
+    assert closed(connection)
+    assert not begun
 
 
 def test_trailers_are_no_headers(connect, files, answer_on, query, share):

@@ -1,7 +1,8 @@
 """One HTTP connection to the front: whose it is, and limits on what it may take to say something.
 
 llhttp (through httptools) parses, strictly; it knows no limits, so they stand here. What it would
-let pass and the standard does not, a request of HTTP/1.1 without one Host, is refused as well.
+let pass and the standard does not, a request of HTTP/1.1 without one Host, is refused as well; and
+a transfer coding that is not "chunked" before anybody works on the request, not after.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from tacita.network.identity import principal_of
 from tacita.service.front.doorkeeper import PRINCIPAL, STRANGER
 from tacita.service.front.failures import failed
 from tacita.service.front.limits import FrontLimits
+
+FRAMING = 64  # bytes that a line of a head, or what stands around a chunk, has beside what counts
 
 log = logging.getLogger("tacita.front")
 
@@ -46,8 +49,8 @@ class Connection(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
     _age_timer: asyncio.TimerHandle | None = None
     _in_head = False  # a request has begun, and its headers are not all there
-    _advanced = False  # what came last has ended a head, or was of a body
-    _unparsed = 0  # bytes since then: of a head, of trailers, of the framing of chunks
+    _useful = 0  # of the bytes that came last: those of a whole head, of a body, and their framing
+    _unparsed = 0  # all others so far: of half a head, of trailers, of what chunks have beside them
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -66,11 +69,11 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._advanced = False
+        self._useful = 0
         super().data_received(data)
         if self.transport.is_closing():
             return
-        self._unparsed = 0 if self._advanced else self._unparsed + len(data)
+        self._unparsed = max(0, self._unparsed + len(data) - self._useful)
         if self._unparsed > self.LIMITS.head_bytes:
             self.send_400_response("")
             return
@@ -88,21 +91,23 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._advanced = True
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         hosts = sum(name == b"host" for name, _ in self.headers)
         missing = hosts == 0 and self.parser.get_http_version() != "1.0"
         if size > self.LIMITS.head_bytes or hosts > 1 or missing or self.parser.should_upgrade():
             raise Unacceptable
+        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if codings and (codings != [b"chunked"] or self.parser.get_http_version() == "1.0"):
+            raise Unacceptable
+        self._useful += size + FRAMING * (2 + len(self.headers))
         super().on_headers_complete()
 
-    def on_body(self, body: bytes) -> None:
-        self._advanced = True
-        super().on_body(body)
+    def on_chunk_header(self) -> None:
+        self._useful += FRAMING
 
-    def on_message_complete(self) -> None:
-        self._advanced = True
-        super().on_message_complete()
+    def on_body(self, body: bytes) -> None:
+        self._useful += len(body)
+        super().on_body(body)
 
     # ---- a head's time ---------------------------------------------------------------------------
 

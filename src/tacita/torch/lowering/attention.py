@@ -20,6 +20,7 @@ from tacita.program.builder import Handle
 from tacita.torch.lowering.arithmetic import scaled
 from tacita.torch.lowering.expected import SCORES
 from tacita.torch.lowering.exponentials import FINEST
+from tacita.torch.lowering.hidden import HIDDEN
 from tacita.torch.lowering.lowering import Lowering
 from tacita.torch.lowering.matrices import matmul
 from tacita.torch.lowering.operands import Operand
@@ -137,7 +138,10 @@ def attention_with_weights(
 def masked(
     low: Lowering, scores: Handle, mask: Operand | None, is_causal: bool
 ) -> tuple[Handle, torch.Tensor | None]:
-    """The scores with a finite mask added, and which positions count, where that is public."""
+    """The scores with a finite mask added, and which positions count, where that is public.
+
+    What a public mask lowers by -HIDDEN or more counts for nothing, as with minus infinity.
+    """
     shape = scores.wire.shape
     kept: torch.Tensor | None = None
     if is_causal:
@@ -148,7 +152,7 @@ def masked(
         if mask.dtype == torch.bool:
             kept = mask
         else:
-            kept = mask != -torch.inf
+            kept = mask > HIDDEN
             finite = torch.where(kept, mask, torch.zeros_like(mask))
             if finite.any():
                 scores = plus(low, scores, finite.detach(), WHAT)
@@ -172,7 +176,7 @@ def _without_dropout(share: float) -> None:
 def _scores(low: Lowering, query: Operand, key: Operand, scale: float | None) -> Handle:
     """q·kᵀ·scale; of any scale, which takes the factor in: an exponent has no need of another."""
     products, by = matmul(low, query, _turned(low, key)), _scale(query, scale)
-    if low.precision is None or not 0 < by <= 1 or products.wire.scale / by > FINEST:
+    if low.precision is None or not by * low.scale <= products.wire.scale <= by * FINEST:
         return scaled(low, products, by)
     wire = products.wire
     bound, known = wire.bound, low.expected.get(SCORES)

@@ -10,8 +10,8 @@ Computes: for every octave of base 4 that V may be in, the function as if V were
     rounds for more work an octave: for few values, such as one a row, and a range that is known.
 Error: the approximation's (compiler/functions.py), and 2^-bits for what it is truncated to,
     both relative to a value of [1/4, 1], as 1/m and 1/sqrt(m) are.
-Cost: four rounds, or five where a staircase takes three, from a value that is not masked to a
-    result that is not. Dealt: a staircase, and for each octave about 100 bytes an element.
+Cost: three to five rounds, of which the staircase takes one to three, from a value that is not
+    masked to a result that is not. Dealt: a staircase, and about 100 bytes an octave and element.
 Opened: nothing but what those open. Leaks: shapes and the range.
 Source: the octave as in the normalisation of Catrina, Saxena (FC 2010). To compute all branches
     and to choose one afterwards is common in secure computation.

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 VARIANCE = "variance"  # that a normalisation divides by the root of, eps included
 SCORES = "scores"  # of attention, before a mask
-LARGEST = "largest score"  # of each row, masked
+SHOWN = "masked scores"  # the same with the mask, where it does not hide them
+SUMS = "logarithms of sums"  # log Σ e^score of each row, masked
 MASK = "mask"  # what is added to the scores
 
 

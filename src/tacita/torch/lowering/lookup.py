@@ -55,6 +55,17 @@ def one_hot(low: Lowering, index: Handle, classes: int, what: str, *, keep: bool
     return found
 
 
+def encoded(low: Lowering, index: Handle, num_classes: int = -1) -> Handle:
+    """F.one_hot: [*shape, num_classes], in whole networks. (Eager torch makes comparisons of it,
+    which take an index of any size.) Raises UnsupportedOperation where the classes are not told."""
+    if num_classes < 1:
+        raise UnsupportedOperation(
+            "one_hot: how many classes there are would show the largest index: give num_classes"
+        )
+    hot = one_hot(low, index, num_classes, "one_hot")
+    return permuted(low, hot, (*range(1, len(hot.wire.shape)), 0))
+
+
 def _columns(
     low: Lowering, index: Handle, classes: int, value: Handle | None, what: str
 ) -> tuple[Handle | None, Handle]:

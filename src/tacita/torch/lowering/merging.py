@@ -20,7 +20,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tacita.program.builder import Handle
 from tacita.program.cost import Cost
@@ -34,15 +33,16 @@ from tacita.torch.lowering.padding import taken
 from tacita.torch.lowering.scales import descaled, truncated, within
 
 LONGEST = 1 << 14  # elements: 105 levels
+MOST_PAIRS = 1 << 22  # of a level
 KEY_BITS = 60  # of a key's size: truncation takes 61
 
 Pair = tuple[int, int]
 
 
-def possible(low: Lowering, n: int, x: Handle, *, index: bool) -> bool:
-    """Whether a network sorts n such values; where no bound is known, the caller sees to it."""
+def possible(low: Lowering, x: Handle, n: int, *, index: bool) -> bool:
+    """Whether a network sorts such values, n in a column; without a bound the caller sees to it."""
     bound = x.wire.bound
-    if n > LONGEST:
+    if n > LONGEST or x.wire.size // 2 > MOST_PAIRS:
         return False
     if not index or bound is None:
         return True
@@ -70,7 +70,7 @@ def merged(low: Lowering, x: Handle, what: str, *, index: bool) -> tuple[Handle,
         low.mask((x,), what)
         x = within(low, x, (1 << (KEY_BITS - shift)) - 1, what)
     bound = x.wire.bound
-    tags = low.constant(counted(n)[::-1, None].copy(), 1)
+    tags = low.constant(np.arange(n - 1, -1, -1, dtype=np.uint64)[:, None], 1)
     keys = low.combine(
         ((x, 1 << shift), (tags, 1)), (n, m), x.wire.scale,
         bound=None if bound is None else (bound + 1) << shift,
@@ -84,10 +84,6 @@ def merged(low: Lowering, x: Handle, what: str, *, index: bool) -> tuple[Handle,
     last = low.number(n - 1)
     places = ((last, 1), (rest, -1), (over, -(1 << shift)))
     return value, low.combine(places, (n, m), 1, bound=n - 1)
-
-
-def counted(n: int) -> NDArray[np.uint64]:
-    return np.arange(n, dtype=np.uint64)
 
 
 def _sorted(low: Lowering, x: Handle, what: str) -> Handle:

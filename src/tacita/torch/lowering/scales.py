@@ -106,6 +106,22 @@ def settled(low: Lowering, handle: Handle, what: str) -> Handle:
     return handle
 
 
+def presentable(low: Lowering, handle: Handle) -> Handle:
+    """What may be revealed of a wire: without digits that come of masks instead of values.
+
+    Functions of a masked value (waves, exponentials, roots) have more digits than the precision,
+    and their errors depend on the mask: whoever learned those digits and held a party's opening
+    could tell the argument more closely than by the result. They are rounded away. A product of two
+    values at the precision's scale is exact and is revealed as it is; so is a trained parameter.
+    """
+    scale = handle.wire.scale
+    exact = scale <= low.scale or scale in (low.scale * low.scale, low.finest)
+    without_dealer = getattr(low.builder, "dealer", handle) is None  # then there are no functions
+    if low.precision is None or handle.public or exact or without_dealer:
+        return handle
+    return descaled(low, (handle,), "reveal")[0]
+
+
 def divisible(low: Lowering, handle: Handle) -> tuple[Handle, int]:
     """The wire, multiplied up where its scale is no multiple of the precision's; the divisor."""
     wire = handle.wire

@@ -249,8 +249,8 @@ def refuse_private_index(operation: object, args: Sequence[Any]) -> None:
             refuse_private_index(operation, arg)
         elif isinstance(arg, Handle):
             raise UnsupportedOperation(
-                f"{operation}: an index has to be public; F.embedding(index, table) takes rows of a "
-                "table at private indices, and ((positions == index) * values).sum() one element"
+                f"{operation}: an index has to be public; F.embedding(index, table) takes rows of "
+                "a table at private indices, and ((positions == index) * values).sum() an element"
             )
 
 

@@ -2,8 +2,8 @@
 
 Range: scores as softmax.py has them; values with a bound, which has to leave the ring's room.
 Computes: u = Σ_j e^(s_j - c)·v_j and t = Σ_j e^(s_j - c), and u/t; any c will do. Where the range
-    of the scores is known and moderate, c is a public number, the least that the largest score of
-    a row may be, and nothing is compared; else it is the row's maximum (softmax.py). A private mask
+    of the scores is known and moderate, c is a public number, the least that log Σ e^s of a row may
+    be, and nothing is compared; else it is the row's maximum (softmax.py). A private mask
     that is the same for all queries goes into the values: e^(s + b)·v = e^s·(e^b·v), and e^b is a
     further column of them, whose sum is t. The octave of t is looked for while u is truncated
     (by_octave.py); so what is as large as scores or values waits for no division.
@@ -18,7 +18,8 @@ Source: dividing after the product with the values as in Dao, Fu, Ermon, Rudra, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from math import ceil, exp, floor, log, log2
 
 import numpy as np
@@ -26,11 +27,12 @@ import torch
 
 from tacita.errors import UnsupportedOperation
 from tacita.program.builder import Handle
+from tacita.program.wire import limited
 from tacita.ring.fixed_point import Precision
 from tacita.torch.lowering import by_octave
 from tacita.torch.lowering.arithmetic import exact_product, public_product
 from tacita.torch.lowering.clamping import clamped
-from tacita.torch.lowering.expected import LARGEST, MASK, SCORES, Interval
+from tacita.torch.lowering.expected import MASK, SCORES, SHOWN, SUMS, Interval
 from tacita.torch.lowering.exponentials import Exponent, exponent, exponential, fitted
 from tacita.torch.lowering.joining import concatenated
 from tacita.torch.lowering.lowering import Lowering
@@ -45,11 +47,13 @@ from tacita.torch.lowering.softmax import MOST_SUMMED, SPAN, Powers
 
 ROOM = 60  # bits of the largest product
 POWER_BITS = 16  # after the point, of exponentials that are multiplied, where there is room
-LEAST_POWER_BITS = 10  # in the row whose largest score is the least that there may be
+LEAST_POWER_BITS = 10  # of a row whose sum is the least that there may be
 LEAST_VALUE_BITS = 11
+LEAST_PRODUCT_BITS = 9
 RECIPROCAL_BITS = 16
-LEAST_RECIPROCAL_BITS = 12
+LEAST_RECIPROCAL_BITS = 13
 EXPONENTIAL_BITS = 13
+WIDEST_RANGE = 40.0  # of scores above that number: e^40 is 58 bits
 LEAST_MASK = -36.0  # e^-36 is nothing, also beside scores that differ by 20
 KEYS = "weights of keys"  # in `derived`, of a mask: its exponential
 
@@ -58,13 +62,12 @@ KEYS = "weights of keys"  # in `derived`, of a mask: its exponential
 class Weights:
     """powers: e^(s - c), 0 where a score does not count. total: their sum, or None where the
     product with the keys' column makes it. keys: e^b of a private mask, [..., S, 1].
-    largest, whole: that a power, and a sum, is no larger than; a sum is 1 at the least.
+    whole: that a sum is no larger than; it is 1 at the least.
     """
 
     powers: Handle
     total: Handle | None
     keys: Handle | None
-    largest: float
     whole: float
 
 
@@ -92,7 +95,7 @@ def weighted_mean(
     kept: public flags of the scores that count; a row without any is 0. mask: private summands.
     None where the ring has no room, or a bound is missing.
     """
-    if low.precision is None or value.wire.bound is None:
+    if low.precision is None or value.wire.bound is None or value.public or scores.public:
         return None
     if not (scores.wire.size and value.wire.size):
         return None
@@ -114,17 +117,20 @@ def plus(low: Lowering, scores: Handle, mask: Operand, what: str) -> Handle:
     return low.combine(terms, scores.wire.shape, scale)
 
 
-def _room(low: Lowering, value: Handle, count: int, largest: float, whole: float) -> Room | None:
-    """How the ring's bits are shared out; None where they do not suffice."""
+def _room(low: Lowering, value: Handle, whole: float) -> Room | None:
+    """How the ring's bits are shared out, where sums are no larger; None where they do not suffice.
+
+    Σ p·v is no larger than Σ p times the largest value.
+    """
     assert value.wire.bound is not None
     assert low.precision is not None
     size = ceil(log2(max(1.0, value.wire.bound / value.wire.scale)))
     full = (low.scale - 1).bit_length()
-    left = ROOM - ceil(log2(largest * (1 + 2.0**-8) * count)) - size
+    left = ROOM - ceil(log2(whole * (1 + 2.0**-8))) - size
     digits = min(full, max(LEAST_VALUE_BITS, left - POWER_BITS))
     power = min(POWER_BITS, left - digits)
-    left = ROOM - ceil(log2(whole)) - size - 2
-    product = min(full, max(LEAST_VALUE_BITS, left - RECIPROCAL_BITS))
+    left -= 2  # the reciprocal's scale is up to four times the largest sum
+    product = min(full, max(LEAST_PRODUCT_BITS, left - RECIPROCAL_BITS))
     reciprocal = min(RECIPROCAL_BITS, left - product)
     if digits < full and low.precision.base != 2:
         return None  # another scale would have no common multiple that fits
@@ -146,18 +152,19 @@ def _by_a_number(
 ) -> tuple[Weights, Room] | None:
     """Scores less a public number; None where their range is unknown or too wide."""
     known = low.expected
-    if SCORES not in known or LARGEST not in known:
+    if SUMS not in known:
         return None
-    if mask is not None and not (MASK in known and _of_keys(mask, scores)):
+    if mask is not None and not (
+        MASK in known and known[MASK].most < WIDEST_RANGE and _of_keys(mask, scores)
+    ):
         return None
     scale, count = scores.wire.scale, scores.wire.shape[-1]
-    of_rows = known[LARGEST]
-    # What is hidden may be larger than what counts.
-    top = of_rows.most if kept is None and mask is None else known[SCORES].most
-    around = Interval(min(known[SCORES].least, of_rows.least), max(top, of_rows.most))
+    of_rows, around = known[SUMS], _around(known, kept is not None, mask is not None)
     least, most = around.least - of_rows.least, around.most - of_rows.least
-    largest, whole = exp(most), count * exp(of_rows.most - of_rows.least)
-    room = _room(low, value, count, largest, whole)
+    if most > WIDEST_RANGE:
+        return None
+    whole = exp(of_rows.most - of_rows.least)
+    room = _room(low, value, whole)
     if room is None:
         return None
     ends = floor(least * scale), ceil(most * scale)
@@ -170,10 +177,10 @@ def _by_a_number(
     powers = _counting(low, raised, kept)
     (rounded,) = descaled(_at(low, room.power), (powers,), what)
     if mask is not None:
-        return Weights(rounded, None, _of_mask(low, mask, room, what), largest, whole), room
-    summed = powers if log2(powers.wire.scale * largest * count) < MOST_SUMMED else rounded
+        return Weights(rounded, None, _of_mask(low, mask, room, what), whole), room
+    summed = powers if log2(powers.wire.scale * whole) < MOST_SUMMED else rounded
     total = _nowhere_zero(low, sum_(low, summed, -1, keepdim=True), kept)
-    return Weights(rounded, total, None, largest, whole), room
+    return Weights(rounded, total, None, whole), room
 
 
 def _by_the_maximum(
@@ -185,7 +192,7 @@ def _by_the_maximum(
     what: str,
 ) -> tuple[Weights, Room] | None:
     count = scores.wire.shape[-1]
-    room = _room(low, value, count, 1.0, float(count))
+    room = _room(low, value, float(count))
     if room is None:
         return None
     if mask is not None:
@@ -193,7 +200,17 @@ def _by_the_maximum(
     made = Powers(low, scores, (len(scores.wire.shape) - 1,), kept)
     (rounded,) = descaled(_at(low, room.power), (made.powers,), what)
     total = _nowhere_zero(low, made.total, kept)
-    return Weights(rounded, total, None, 1.0, float(count)), room
+    return Weights(rounded, total, None, float(count)), room
+
+
+def _around(known: Mapping[str, Interval], hides: bool, private: bool) -> Interval:
+    """Where scores lie: those that are hidden may be larger than what counts."""
+    if private:
+        return known[SCORES]
+    least, most = known[SHOWN].least, known[SUMS].most
+    if not hides:
+        return Interval(least, most)
+    return Interval(min(least, known[SCORES].least), max(most, known[SCORES].most))
 
 
 def _raised(
@@ -292,8 +309,10 @@ def _divided(low: Lowering, weights: Weights, room: Room, value: Handle, what: s
         (value,) = descaled(_at(low, room.value), (value,), what)
     else:
         (value,) = descaled(low, (value,), what)
-    # A product of what is at its scale already.
+    # A product of what is at its scale already, and no larger than the sum times a value.
     out = matmul(Lowering(low.builder, low.precision, 1 << ROOM), weights.powers, value)
+    bound = ceil(weights.whole * max(1.0, largest) * (1 + 2.0**-7) * out.wire.scale)
+    out.revise(replace(out.wire, bound=limited(bound)))
     if total is None:
         total = narrow(low, out, -1, shape[-1], 1)
         out = narrow(low, out, -1, 0, shape[-1])

@@ -66,6 +66,16 @@ class Network:
         """The value of a parameter; None for anything else."""
         return self.parameters.get(node.name) if isinstance(node, fx.Node) else None
 
+    def parameter(self, value: torch.Tensor, name: str) -> fx.Node:
+        """A new placeholder with a value of the owner's, behind those that there are."""
+        *_, last = (node for node in self.graph.nodes if node.op == "placeholder")
+        with self.graph.inserting_after(last):
+            node = self.graph.placeholder(f"computed_{len(self.parameters)}")
+        node.meta["val"] = value
+        self.parameters[node.name] = value.detach()
+        self.names[node.name] = name
+        return node
+
 
 # ---- operations that there is a protocol for -----------------------------------------------------
 

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from tacita.torch.lowering.expected import LARGEST, MASK, SCORES, VARIANCE, Interval
+from tacita.torch.lowering.expected import MASK, SCORES, SHOWN, SUMS, VARIANCE, Interval
+from tacita.torch.lowering.hidden import HIDDEN
 
 aten = torch.ops.aten
 SHARE = 0.25  # of a span, that is added to both ends
@@ -44,8 +45,8 @@ def _of_attention(
         scores = scores.masked_fill(~mask, -inf)
     elif mask is not None:
         found[MASK] = _ends(mask)
-        scores = scores + mask
-    return found | {LARGEST: _ends(scores.amax(-1))}
+        scores = (scores + mask).masked_fill(mask <= HIDDEN, -inf)
+    return found | {SHOWN: _ends(scores), SUMS: _ends(scores.logsumexp(-1))}
 
 
 def _of_layer_norm(
@@ -118,8 +119,8 @@ def _widened(seen: Seen, margin: float) -> Seen:
             continue
         below = above = 0.0
         if what != MASK:
-            # Scores far below the largest hardly count: they say nothing about larger ones.
-            from_ = seen[LARGEST].least if what == SCORES else least
+            # Scores far below a sum hardly count: they say nothing about larger ones.
+            from_ = seen[SUMS].least if what in (SCORES, SHOWN) else least
             below = log(margin) + SHARE * (most - least)
             above = log(margin) + SHARE * (most - from_)
         out[what] = Interval(float(floor(least - below)), float(ceil(most + above)))

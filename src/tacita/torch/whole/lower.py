@@ -23,6 +23,7 @@ from tacita.ring.fixed_point import LARGEST, Array, Precision, signed
 from tacita.torch.aten import TABLE
 from tacita.torch.encoding import fixed_point_of, integers_of, is_integer
 from tacita.torch.lowering import Lowering
+from tacita.torch.lowering.scales import presentable
 from tacita.torch.whole.graph import Network, depends_on_inputs, place_of, places, refused
 from tacita.torch.whole.ranges import Ranges
 from tacita.torch.whole.rewrites import CONVOLUTIONS, LINEAR
@@ -246,7 +247,7 @@ class _Lowerer:
         value = self._values[node]
         if not isinstance(value, Handle):
             raise UsageError(f"the network returns {node.name}, which has no protocol")
-        return value
+        return presentable(self._low, value)
 
     def _wires(self) -> dict[str, int]:
         return {

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from math import ceil, isfinite, log2
+from math import ceil, inf, isfinite, log2
 from typing import Any
 
 import torch
@@ -18,9 +18,12 @@ from torch import fx
 
 from tacita.errors import EncodingError, ShapeError, UsageError
 from tacita.torch.lowering.expected import Interval
+from tacita.torch.lowering.hidden import HIDDEN
 from tacita.torch.ring_tensor import RingTensor
 from tacita.torch.whole.graph import Network
 from tacita.torch.whole.inner import Observer, Watch
+
+VIEW, RESHAPE = torch.ops.aten.view.default, torch.ops.aten.reshape.default
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,9 @@ def run(
                 args, kwargs = fx.map_arg((node.args, node.kwargs), known)
                 if watch is not None:
                     watch(node, args, kwargs)
-                values[node] = node.target(*args, **kwargs)
+                # Copies that made a view possible may have been rewritten away.
+                target = RESHAPE if node.target is VIEW else node.target
+                values[node] = target(*args, **kwargs)
     return {node.name: value for node, value in values.items()}
 
 
@@ -78,7 +83,8 @@ def observed(
     for inputs in batches(network, samples):
         for name, value in run(network, inputs, observer).items():
             if isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel():
-                top = float(value.abs().max())
+                # Minus infinity hides a score, for which a number stands in.
+                top = float(value.masked_fill(value == -inf, HIDDEN).abs().max())
                 if not isfinite(top):
                     raise EncodingError(f"calibration: {name} is not finite for one of the samples")
                 largest[name] = max(largest.get(name, 0.0), top)

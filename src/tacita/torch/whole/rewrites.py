@@ -13,6 +13,11 @@ import torch
 from torch import fx
 
 from tacita.torch.whole.graph import BATCH_NORM, Network, depends_on_inputs
+from tacita.torch.whole.transformers import (
+    with_affine_folded,
+    with_linears_joined,
+    with_unit_rows,
+)
 
 aten = torch.ops.aten
 CONVOLUTIONS = {
@@ -41,6 +46,9 @@ def rewritten(network: Network) -> Network:
         with_parameters_computed,
         with_batch_norm_folded,
         with_pools_before_relu,
+        with_affine_folded,
+        with_linears_joined,
+        with_unit_rows,
     ):
         rewrite(network)
         network.graph.eliminate_dead_code()
@@ -81,7 +89,7 @@ def with_parameters_computed(network: Network) -> None:
         wanted = node in secret and any(user in private for user in node.users)
         wanted = wanted or any(user.target in BATCH_NORM for user in node.users)
         if isinstance(value, torch.Tensor) and wanted:
-            made = _parameter(network, value, node.name)
+            made = network.parameter(value, node.name)
             network.computed.update({made.name} if node in secret else ())
             node.replace_all_uses_with(made)
 
@@ -128,8 +136,8 @@ def _into_previous(
     new_bias = shift if old is None else shift + old.double() * scale
     name = network.names.get(getattr(x.args[1], "name", ""), x.name)
     made = (
-        _parameter(network, new_weight.to(weight.dtype), f"{name} folded"),
-        _parameter(network, new_bias.to(weight.dtype), f"{name} folded bias"),
+        network.parameter(new_weight.to(weight.dtype), f"{name} folded"),
+        network.parameter(new_bias.to(weight.dtype), f"{name} folded bias"),
     )
     rest = tuple(x.args[3:])
     x.args = (x.args[0], *made, *rest)
@@ -142,8 +150,8 @@ def _affine(
 ) -> fx.Node:
     shape = (-1, *(1,) * (x.meta["val"].dim() - 2))
     name = node.name
-    factor = _parameter(network, scale.float().reshape(shape), f"{name} scale")
-    offset = _parameter(network, shift.float().reshape(shape), f"{name} shift")
+    factor = network.parameter(scale.float().reshape(shape), f"{name} scale")
+    offset = network.parameter(shift.float().reshape(shape), f"{name} shift")
     with network.graph.inserting_before(node):
         product = network.graph.call_function(aten.mul.Tensor, (x, factor))
         total = network.graph.call_function(aten.add.Tensor, (product, offset))
@@ -182,14 +190,3 @@ def with_pools_before_relu(network: Network) -> None:
         last.replace_all_uses_with(relu)
         relu.args = (last,)
         relu.meta = {**relu.meta, "val": last.meta.get("val")}
-
-
-def _parameter(network: Network, value: torch.Tensor, name: str) -> fx.Node:
-    """A new placeholder with a value of the owner's, behind those that there are."""
-    *_, last = (node for node in network.graph.nodes if node.op == "placeholder")
-    with network.graph.inserting_after(last):
-        node = network.graph.placeholder(f"computed_{len(network.parameters)}")
-    node.meta["val"] = value
-    network.parameters[node.name] = value.detach()
-    network.names[node.name] = name
-    return node
