@@ -485,3 +485,11 @@ def test_a_bound_that_was_exceeded_is_not_saved(workers):
     bits = x > 0
     with pytest.raises(UsageError, match="bound"):
         bits.save_private("bits")
+
+
+@pytest.mark.parametrize("name", ["", "x" * 101, 7])
+def test_a_name_that_is_none_is_refused_before_anything_is_sent(workers, name):
+    private = shared(torch.ones(3), workers)
+    with pytest.raises(UsageError, match="a text of 1 to 100 characters"):
+        save_private(private, name)
+    assert values(private).tolist() == [1, 1, 1]  # the session goes on

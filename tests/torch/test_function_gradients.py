@@ -142,3 +142,21 @@ def test_a_gradient_uses_the_clamp_of_its_function(pair):
         out.sum().backward()
     assert backward.rounds < forward.rounds
     assert backward.dealt_bytes < forward.dealt_bytes / 2
+
+
+@pytest.mark.parametrize("name", ["elu", "selu", "celu"])
+def test_gradients_of_bent_lines_at_three_decimals(group, name):
+    """Scales of ten and of two meet there, and their common multiple leaves the ring no room."""
+    x = torch.tensor([-3.0, -1.0, -0.5, 0.5, 1.0, 3.0])
+    private = group.share(x, Precision(10, 3)).requires_grad_()
+    plain = stored(x, Precision(10, 3)).requires_grad_()
+    getattr(F, name)(private).sum().backward()
+    getattr(F, name)(plain).sum().backward()
+    # The exponential's 2^-13 and the slope's own size of less than 2; units of gradients are finer.
+    assert (private.grad.decrypt().double() - plain.grad).abs().max() < 2.0**-11
+
+
+def test_the_gradient_of_the_largest_of_all(group):
+    x = group.share(torch.tensor([0.5, 2.0, -1.0]), Precision(2, 16)).requires_grad_()
+    x.max().backward()
+    assert x.grad.decrypt().tolist() == [0, 1, 0]

@@ -30,7 +30,8 @@ FORM = 1  # of the encoding of a checkpoint; another one is not read
 LONGEST_PREFIX = 5  # bytes before an encoded array or text, or of a small number
 
 Id = Annotated[bytes, msgspec.Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+LONGEST_NAME = 100
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_NAME)]
 Label = Annotated[str, msgspec.Meta(max_length=1000)]
 Dimension = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
 Pattern = Annotated[str, msgspec.Meta(max_length=200)]

@@ -328,6 +328,7 @@ _VALUES: dict[str, Lowered] = {
     "contiguous.default": shape.same,
     "_to_copy.default": conversion.to_copy,
     "zeros_like.default": conversion.zeros_like,
+    "isnan.default": conversion.zeros_like,  # fixed point has none
     "empty_like.default": conversion.zeros_like,
     "ones_like.default": conversion.ones_like,
     "full_like.default": conversion.full_like,

@@ -27,7 +27,15 @@ from torch import nn
 from tacita.errors import PeerError, PeerFailed, ShapeError, UsageError
 from tacita.program.builder import Handle
 from tacita.ring.fixed_point import Precision
-from tacita.runtime.checkpoint import ID_BYTES, Description, Found, SavedTensor, encode, found_in
+from tacita.runtime.checkpoint import (
+    ID_BYTES,
+    LONGEST_NAME,
+    Description,
+    Found,
+    SavedTensor,
+    encode,
+    found_in,
+)
 from tacita.runtime.saving import Find, Load, Remove, Save, Topic
 from tacita.runtime.session import Session
 from tacita.runtime.worker import Worker
@@ -61,6 +69,8 @@ def save_private(
     owner's, no room; then what was saved before stays. Raises PeerError where a party fails: then
     either this is saved, or what was before; `load_private` gives whichever.
     """
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
+        raise UsageError(f"a name to save under is a text of 1 to {LONGEST_NAME} characters")
     gathering = Gathering()
     values = gathering.encoded(what)
     if not gathering.tensors:

@@ -61,7 +61,7 @@ def reciprocal_within(
     The scale may be rounded to an integer, which is off by one part in 2^(bits + 1) at the most.
     Raises PrecisionError where the result does not fit in the ring.
     """
-    found = octaves(relabelled(low, v, v.wire.scale, most), least, BASE, what)
+    found = octaves(relabelled(low, v, v.wire.scale, most), least, BASE)
     scale = Fraction((1 << bits) * BASE**found.top, v.wire.scale)
     lift = 1
     while scale.denominator > 1 and scale * lift < 1 << bits:
@@ -81,7 +81,7 @@ def inverse_root_within(
     The scale is rounded to an integer, which is off by one part in 2^(bits + 2) at the most.
     Raises PrecisionError where the result does not fit in the ring.
     """
-    found = octaves(relabelled(low, v, v.wire.scale, most), least, BASE, what)
+    found = octaves(relabelled(low, v, v.wire.scale, most), least, BASE)
     lift = 1
 
     def scale() -> int:

@@ -61,7 +61,7 @@ def logarithm(
     if least <= 1:
         v = at_least(low, v, 1, f"{what} of a number that is not positive")
     # m has the scale of the octave that is the highest, and the waves' result depends on that.
-    out_scale = unit_of(low, BASE ** octaves(v, least, BASE, what).top) << WAVE_BITS
+    out_scale = unit_of(low, BASE ** octaves(v, least, BASE).top) << WAVE_BITS
 
     def place(e: int) -> int:
         return round((e * log(BASE) - log(scale)) / of_base * out_scale)

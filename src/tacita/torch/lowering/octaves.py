@@ -60,17 +60,14 @@ class Octaves:
         return tuple(self.base**e for e in range(self.lowest + 1, self.top + 1))
 
 
-def octaves(v: Handle, least: int, base: int, what: str) -> Octaves:
+def octaves(v: Handle, least: int, base: int) -> Octaves:
     """The octaves of a wire's ring values from `least` on; two at least.
 
-    Raises PrecisionError where the bound is too large for the products that follow.
+    A bound beyond what the products that follow have room for is one that arithmetic found, such as
+    that of a running mean of squares: values themselves have to stay below 2^WIDEST.
     """
-    most = (1 << WIDEST) - 1 if v.wire.bound is None else v.wire.bound
-    if most >= 1 << WIDEST:
-        raise PrecisionError(
-            f"{what}: values of {most.bit_length()} bits cannot be normalised in a 64-bit ring, "
-            f"which takes {WIDEST} bits; use a smaller scale"
-        )
+    widest = (1 << WIDEST) - 1
+    most = widest if v.wire.bound is None else min(v.wire.bound, widest)
     step = base.bit_length() - 1
     lowest = (max(1, least).bit_length() - 1) // step
     return Octaves(base, lowest, max(lowest + 1, (max(1, most).bit_length() - 1) // step))
@@ -100,7 +97,7 @@ def normalised(
     """
     if base not in BASES:
         raise ValueError(f"base: octaves are counted in powers of {BASES}, not {base}")
-    found = octaves(v, least, base, what)
+    found = octaves(v, least, base)
     low.mask((v,), what)
     most = base ** (found.top + 1) - 1
     checked = within(low, v, most, what) if v.wire.bound is not None else v

@@ -23,6 +23,7 @@ from tacita.torch.lowering.shape import VIEW, viewed
 # A divisor that leaves nothing of any value that truncation accepts.
 FAITHFUL = 1 << 10  # how much larger a factor in a gradient has to be than its error
 EVERYTHING = 1 << (TRUNCATION_BITS - 1)
+CLOSE_BITS = 20  # of the quotient of two scales that is no integer
 ROUNDED = "rounded"  # in `derived`: the wire truncated
 SETTLED = "settled"  # in `derived`: at the scale of gradients it needs no truncation
 
@@ -123,11 +124,20 @@ def presentable(low: Lowering, handle: Handle) -> Handle:
 
 
 def divisible(low: Lowering, handle: Handle) -> tuple[Handle, int]:
-    """The wire, multiplied up where its scale is no multiple of the precision's; the divisor."""
+    """The wire, multiplied up where its scale is no multiple of the precision's; the divisor.
+
+    Where a known bound says that the ring has no room for that, the nearest integer is the divisor:
+    it is large then, so that the result is off by 2^-CLOSE_BITS of itself at the most.
+    """
     wire = handle.wire
     scale = lcm(wire.scale, low.scale)
     if scale != wire.scale:
-        handle = low.combine([(handle, scale // wire.scale)], wire.shape, scale)
+        by = scale // wire.scale
+        if wire.bound is not None and wire.bound * by >= EVERYTHING:
+            by = max(1, -(-(low.scale << CLOSE_BITS) // wire.scale))
+            scale = round(wire.scale * by / low.scale) * low.scale
+        if by > 1:
+            handle = low.combine([(handle, by)], wire.shape, wire.scale * by)
     return handle, scale // low.scale
 
 
