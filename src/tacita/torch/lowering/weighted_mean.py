@@ -7,9 +7,11 @@ Computes: u = Σ_j e^(s_j - c)·v_j and t = Σ_j e^(s_j - c), and u/t; any c wil
     that is the same for all queries goes into the values: e^(s + b)·v = e^s·(e^b·v), and e^b is a
     further column of them, whose sum is t. The octave of t is looked for while u is truncated
     (by_octave.py); so what is as large as scores or values waits for no division.
-Error: 2^-11 relative to the largest value, beside roundings: that of the exponentials, 2^-12, and
-    that of the reciprocal.
-Cost: nine rounds from scores that are not masked to a result that is not, eleven with a private
+Error: relative to the largest value: a power is within 2^-13 of itself, or of 1 where it is less,
+    and rounded to POWER_BITS or what the ring leaves; the reciprocal adds 2^-12. So n keys add up
+    to 2n·(2^-13 + 2^-16) for a row whose sum is the least that there may be, and about 2^-12 for
+    others. Where the ring is tight, u has fewer bits, LEAST_PRODUCT_BITS after the point at least.
+Cost: seven rounds from scores that are not masked to a result that is not, eight with a private
     mask; with a maximum, as many more as that and a clamp take.
 Opened: nothing but what those open. Leaks: shapes and bounds.
 Source: dividing after the product with the values as in Dao, Fu, Ermon, Rudra, Ré,
