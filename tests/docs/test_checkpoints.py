@@ -23,7 +23,6 @@ def test_the_examples_run(tmp_path, monkeypatch):
     assert (tmp_path / "kept/alice/checkpoints").is_dir()
     assert all(isinstance(each, tacita.PrivateTensor) for each in names["model"].parameters())
     names["alice"].clear_objects()
-    names["hook"].unhook()
 
 
 def test_the_other_examples_are_python_of_ours():
