@@ -24,7 +24,7 @@ from tacita.torch.lowering.operands import (
     simple,
     summand,
 )
-from tacita.torch.lowering.scales import aligned, descaled, rescaled, shrunk
+from tacita.torch.lowering.scales import MASKS_DIGITS, MULTIPLE, aligned, descaled, rescaled, shrunk
 from tacita.torch.lowering.shape import FILLED, VIEW, expanded
 
 PUBLIC = "public"  # in `derived`: the ring values of a public constant
@@ -117,8 +117,12 @@ def by_fraction(low: Lowering, x: Handle, p: int, q: int, what: str) -> Handle:
         (x,) = descaled(low, (x,), what)
     wire = x.wire
     if p == 1:
-        return rescaled(low, x, wire.scale * q)
-    return low.combine(((x, p),), wire.shape, wire.scale * q)
+        out = rescaled(low, x, wire.scale * q)
+    else:
+        out = low.combine(((x, p),), wire.shape, wire.scale * q)
+    if wire.scale <= low.widest < out.wire.scale and MASKS_DIGITS not in (x.derived or {}):
+        low.derived(out)[MULTIPLE] = True
+    return out
 
 
 def _in_gradient(

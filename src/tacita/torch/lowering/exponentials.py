@@ -24,7 +24,7 @@ from tacita.torch.lowering.clamping import clamped
 from tacita.torch.lowering.lowering import Lowering
 from tacita.torch.lowering.operands import Number, need_precision
 from tacita.torch.lowering.positive import at_most
-from tacita.torch.lowering.scales import descaled, within
+from tacita.torch.lowering.scales import descaled, with_masks_digits, within
 from tacita.torch.lowering.selection import POSITIVE, exact_relu
 
 LEAST, MOST = -9.9, 14.0  # of exponents of e, where no bound is known: 24 takes three segments
@@ -72,7 +72,8 @@ def raised(low: Lowering, e: Exponent, what: str) -> Handle:
     # Ends in units of the wire's own scale, which is not that of the exponent.
     units = x.wire.scale / e.scale
     parts = clamped(low, x, least / units, most / units, what)
-    return exponential(low, Exponent(parts.inside, e.scale), found, most, what)
+    out = exponential(low, Exponent(parts.inside, e.scale), found, most, what)
+    return with_masks_digits(low, out)
 
 
 def fitted(

@@ -33,7 +33,7 @@ from tacita.torch.lowering.lowering import Lowering, Shape
 from tacita.torch.lowering.octaves import Column, normalised
 from tacita.torch.lowering.operands import Operand, need_precision
 from tacita.torch.lowering.positive import at_least
-from tacita.torch.lowering.scales import descaled, divisible, truncated
+from tacita.torch.lowering.scales import descaled, divisible, truncated, with_masks_digits
 from tacita.torch.lowering.selection import POSITIVE, exact_relu
 from tacita.torch.lowering.shape import expanded
 from tacita.torch.lowering.waves import odd_part, waved
@@ -49,7 +49,7 @@ WHAT = "division"
 
 def reciprocal(low: Lowering, b: Handle) -> Handle:
     """1/b of either sign; see the top of the file. Raises PrecisionError for integers."""
-    return quotient(low, 1, b)
+    return with_masks_digits(low, quotient(low, 1, b))
 
 
 def inverse(low: Lowering, v: Handle, least: int, unit: int) -> Handle:

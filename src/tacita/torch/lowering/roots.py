@@ -29,7 +29,7 @@ from tacita.torch.lowering.lowering import Lowering
 from tacita.torch.lowering.octaves import Column, normalised
 from tacita.torch.lowering.operands import need_precision
 from tacita.torch.lowering.positive import at_least
-from tacita.torch.lowering.scales import descaled, relabelled
+from tacita.torch.lowering.scales import descaled, relabelled, with_masks_digits
 from tacita.torch.lowering.waves import waved
 
 WORKING = 20  # bits after the point, of a root within its octave
@@ -112,8 +112,8 @@ def finer_bits(low: Lowering, largest: float) -> int:
 
 
 def rsqrt(low: Lowering, v: Handle) -> Handle:
-    return inverse_root(low, v)
+    return with_masks_digits(low, inverse_root(low, v))
 
 
 def sqrt_(low: Lowering, v: Handle) -> Handle:
-    return root(low, v)
+    return with_masks_digits(low, root(low, v))

@@ -23,6 +23,8 @@ from tacita.torch.lowering.shape import VIEW, viewed
 # A divisor that leaves nothing of any value that truncation accepts.
 FAITHFUL = 1 << 10  # how much larger a factor in a gradient has to be than its error
 EVERYTHING = 1 << (TRUNCATION_BITS - 1)
+MASKS_DIGITS = "digits of masks"  # in `derived`: see with_masks_digits
+MULTIPLE = "multiple"  # in `derived`: a public multiple of a wire that may be revealed as it is
 CLOSE_BITS = 20  # of the quotient of two scales that is no integer
 ROUNDED = "rounded"  # in `derived`: the wire truncated
 SETTLED = "settled"  # in `derived`: at the scale of gradients it needs no truncation
@@ -107,18 +109,25 @@ def settled(low: Lowering, handle: Handle, what: str) -> Handle:
     return handle
 
 
+def with_masks_digits(low: Lowering, handle: Handle) -> Handle:
+    """Marks the result of a function, whose last digits depend on masks."""
+    low.derived(handle)[MASKS_DIGITS] = True
+    return handle
+
+
 def presentable(low: Lowering, handle: Handle) -> Handle:
     """What may be revealed of a wire: without digits that come of masks instead of values.
 
     Functions of a masked value (waves, exponentials, roots) have more digits than the precision,
     and their errors depend on the mask: whoever learned those digits and held a party's opening
-    could tell the argument more closely than by the result. They are rounded away. A product of two
-    values at the precision's scale is exact and is revealed as it is; so is a trained parameter.
+    could tell the argument more closely than by the result. They are rounded away: of scales wider
+    than those of products, and of what `with_masks_digits` marks. Products and public multiples of
+    values at the precision's scale are exact, and revealed as they are.
     """
-    scale = handle.wire.scale
-    exact = scale <= low.scale or scale in (low.scale * low.scale, low.finest)
+    scale, kept = handle.wire.scale, handle.derived or {}
+    exact = kept.get(MULTIPLE, scale <= low.widest) and MASKS_DIGITS not in kept
     without_dealer = getattr(low.builder, "dealer", handle) is None  # then there are no functions
-    if low.precision is None or handle.public or exact or without_dealer:
+    if low.precision is None or handle.public or scale <= low.scale or exact or without_dealer:
         return handle
     return descaled(low, (handle,), "reveal")[0]
 
