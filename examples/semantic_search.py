@@ -32,7 +32,7 @@ from torch import Tensor
 
 import tacita as sy
 from tacita import zoo
-from tacita.data import SentenceTokenizer, minilm_weights, minilm_words
+from tacita.data import SentenceTokenizer, minilm_weights
 from tacita.errors import TacitaError
 
 console = Console(highlight=False)
@@ -96,14 +96,17 @@ def main(
 ) -> None:
     """Ask a catalogue without showing the question; see the answers nearest to it."""
     private = tokens is Tokens.private
-    tokenizer, words = SentenceTokenizer(), minilm_words()
+    tokenizer, weights = SentenceTokenizer(), minilm_weights()
+    words = weights["words.weight"].T
+    others = {name: each for name, each in weights.items() if name != "words.weight"}
     names, texts = zip(*catalogue(sentences), strict=True)
 
     with console.status("the publisher encodes the catalogue, in the clear"), torch.no_grad():
-        encoder = zoo.SentenceEncoder(embeds=private).eval()
-        encoder.load_state_dict(minilm_weights(embeds=private))
-        lookup = zoo.SentenceEncoder(embeds=False).eval()
-        lookup.load_state_dict(minilm_weights(embeds=False))
+        encoder = lookup = zoo.SentenceEncoder(embeds=False).eval()
+        lookup.load_state_dict(others)
+        if private:
+            encoder = zoo.SentenceEncoder().eval()
+            encoder.load_state_dict(weights)
         known = tokenizer(texts, length=48)
         vectors = lookup(known.embedded(words), known.bias, known.weights)
 

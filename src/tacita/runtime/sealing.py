@@ -178,6 +178,11 @@ class SealedWriter(OneTime):
             raise UsageError(f"no record has kind {kind} and {len(payload)} bytes")
         self._append(kind, 0, payload)
 
+    def write_whole(self, kind: int, payload: bytes) -> None:
+        """Any number of bytes, in full records and one that is not full; see `read_whole`."""
+        for start in range(0, len(payload) + 1, LARGEST_PAYLOAD):
+            self.write(kind, payload[start : start + LARGEST_PAYLOAD])
+
     def end(self) -> None:
         """The last record, without which the file counts as cut."""
         self._append(END, 1, SIZE.pack(self._written + END_BYTES))
@@ -235,6 +240,18 @@ class SealedReader:
             raise self._altered("it goes on after its end")
         self._ended = True
         return None
+
+    def read_whole(self, kind: int, most: int) -> bytearray | None:
+        """What `write_whole` wrote next, or None for another kind or for more than `most` bytes and
+        a record."""
+        whole = bytearray()
+        while True:
+            record = self.read()
+            if record is None or record[0] != kind or len(whole) > most:
+                return None
+            whole += record[1]
+            if len(record[1]) < LARGEST_PAYLOAD:
+                return whole
 
     def _check_end(self) -> None:
         """The last record opens, is one, and names the size that the file has."""

@@ -125,12 +125,7 @@ class Slot:
         return True
 
     def sync(self) -> None:
-        """Has the folder's names on the disk."""
-        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync(self.folder)
 
     def refusal(self) -> TacitaError:
         """Why there is nothing to take."""
@@ -138,6 +133,15 @@ class Slot:
         if self.was_taken:
             return MaskReused(f"{path} was taken already and is for one use; take another batch")
         return MaterialMismatch(f"there is no {path}; have the batch dealt, or take another")
+
+
+def sync(folder: Path) -> None:
+    """Has the folder's names on the disk."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from typing import Any
 
 from tacita.errors import AuditFailed, ConfigError, UsageError
 from tacita.network.identity import Principal
+from tacita.runtime.stock_folder import sync
 from tacita.service.audit_chain import LONGEST_LINE, digest_of, end_of, line_of
 
 PRIVATE = 0o600
@@ -217,7 +218,7 @@ def _open_alone(path: Path) -> int:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if fresh:
-            _sync_folder(path.parent)
+            sync(path.parent)
     except OSError as error:
         os.close(file)
         if isinstance(error, BlockingIOError):
@@ -226,11 +227,3 @@ def _open_alone(path: Path) -> int:
             ) from None
         raise ConfigError(f"the audit log {path} cannot be locked: {error.strerror}") from None
     return file
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -22,7 +22,7 @@ from tacita.runtime.material import Dealt, LiveMaterial
 from tacita.runtime.orders import Deploy
 from tacita.runtime.reading import begin
 from tacita.runtime.rounds import Rounds
-from tacita.runtime.stock_folder import on_disk
+from tacita.runtime.stock_folder import on_disk, sync
 from tacita.runtime.store import Held, Store
 from tacita.runtime.transport import Endpoint
 from tacita.service import weights
@@ -207,7 +207,7 @@ class Models:
                 require_owner(before, model.published.owner)
             with on_disk(self._folder):
                 os.rename(self._arriving / model.id.hex(), self._folder / model.id.hex())
-                weights.sync(self._folder)
+                sync(self._folder)
             self._by_name[model.name] = model
         if before is not None:
             weights.remove(self._folder, before.id)

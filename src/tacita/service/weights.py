@@ -40,7 +40,7 @@ from tacita.runtime.sealing import (
     read_header,
 )
 from tacita.runtime.stock import joined_and_split
-from tacita.runtime.stock_folder import PRIVATE, on_disk
+from tacita.runtime.stock_folder import PRIVATE, on_disk, sync
 
 Array = NDArray[np.uint64]
 
@@ -241,8 +241,7 @@ def writing(
         try:
             with os.fdopen(made, "wb") as file:
                 sealed = SealedWriter(file, published.model, secret, form)
-                for start in range(0, len(about) + 1, LARGEST_PAYLOAD):  # the last is not full
-                    sealed.write(ABOUT, about[start : start + LARGEST_PAYLOAD])
+                sealed.write_whole(ABOUT, about)
                 yield sealed
                 sealed.end()
                 file.flush()
@@ -269,14 +268,9 @@ def reading(path: Path, secret: bytes, form: Form) -> Iterator[tuple[SealedReade
 
 
 def _about(reader: SealedReader, path: Path, form: Form) -> Published:
-    about = bytearray()
-    while True:
-        record = reader.read()
-        if record is None or record[0] != ABOUT or len(about) > LARGEST_ABOUT:
-            raise altered(path, "it does not begin with what was published", form)
-        about += record[1]
-        if len(record[1]) < LARGEST_PAYLOAD:
-            break
+    about = reader.read_whole(ABOUT, LARGEST_ABOUT)
+    if about is None:
+        raise altered(path, "it does not begin with what was published", form)
     try:
         return _decode_about(about)
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -306,12 +300,3 @@ def _weight(reader: SealedReader, path: Path, encoded: bytes) -> WeightParts:
 
 def draft_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.part")
-
-
-def sync(folder: Path) -> None:
-    """Has the folder's names on the disk."""
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -60,8 +60,7 @@ def attention(
         found = weighted_mean(low, shown, value, kept, private, WHAT)
         if found is not None:
             return found
-    scores, kept = masked(low, scores, attn_mask, is_causal)
-    return matmul(low, softmax(low, scores, -1, kept=kept), value)
+    return _by_softmax(low, scores, value, attn_mask, is_causal)[0]
 
 
 def flash_attention(
@@ -123,13 +122,15 @@ def attention_with_weights(
     is_causal: bool = False,
     *,
     scale: float | None = None,
-    gqa: bool = False,
 ) -> tuple[Handle, Handle]:
     """The result, and the weights with which it took the values."""
     _without_dropout(dropout_p)
-    if gqa:
-        key, value = _for_each_head(low, key, query), _for_each_head(low, value, query)
-    scores = _scores(low, query, key, scale)
+    return _by_softmax(low, _scores(low, query, key, scale), value, mask, is_causal)
+
+
+def _by_softmax(
+    low: Lowering, scores: Handle, value: Operand, mask: Operand | None, is_causal: bool
+) -> tuple[Handle, Handle]:
     scores, kept = masked(low, scores, mask, is_causal)
     weights = softmax(low, scores, -1, kept=kept)
     return matmul(low, weights, value), weights

@@ -47,11 +47,11 @@ def multi_head_attention(
         raise ShapeError(
             f"{WHAT}: inputs of width {width} for {num_head} heads of {embed_dim} in all"
         )
-    weights, biases = _thirds(low, qkv_weight), _thirds(low, qkv_bias)
     if query is key and key is value:
         # One product for all three.
         parts = split(low, linear(low, query, qkv_weight, qkv_bias), embed_dim, -1)
     else:
+        weights, biases = _thirds(low, qkv_weight), _thirds(low, qkv_bias)
         parts = [
             linear(low, each, weight, bias)
             for each, weight, bias in zip((query, key, value), weights, biases, strict=True)
