@@ -51,6 +51,7 @@ class Dialer:
         self._link: Link | None = None
         self._dialing = False
         self._closed = False
+        self._why = ""  # what a link hears that is still being made when this closes
         self._failures = 0
         self._not_before = 0.0
 
@@ -79,7 +80,7 @@ class Dialer:
     def close(self, why: str = "the daemon stops") -> None:
         """Closes the link; `link` raises SessionClosed from now on. May be repeated."""
         with self._state:
-            self._closed = True
+            self._closed, self._why = True, why
             link, self._link = self._link, None
             self._state.notify_all()
         if link is not None:
@@ -110,7 +111,7 @@ class Dialer:
                 self._link = link
                 self._failures, self._not_before = 0, 0.0
                 return link
-        link.close("the daemon stops")
+        link.close(self._why)
         raise SessionClosed(f"the dialer of {self.peer} was closed here")
 
     def _dialed(self) -> None:

@@ -64,6 +64,7 @@ class Listener:
         self._context: ssl.SSLContext | None = None
         self._socket: socket.socket | None = None
         self._ending = threading.Event()
+        self._why = ""  # what links hear that are still being made when it closes
         self._woken, self._waker = os.pipe()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -100,6 +101,7 @@ class Listener:
         """Stops listening and closes all links that it accepted. May be repeated."""
         if self._ending.is_set():
             return
+        self._why = why
         self._ending.set()
         os.write(self._waker, b"\0")
         if self._thread is not None:
@@ -193,7 +195,7 @@ class Listener:
             self._links = [each for each in self._links if each.usable] + [link]
         link.start(accept)
         if self._ending.is_set():
-            link.close("the daemon stops")
+            link.close(self._why)
 
 
 def _refusal(error: BaseException, peer: str, limit: float) -> BaseException:
