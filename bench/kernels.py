@@ -1,4 +1,4 @@
-"""The native kernels on one core: ring products, convolutions, AES, bit planes, comparisons, ReLU.
+"""The native kernels on one core: ring products, convolutions, AES, planes, comparisons, ReLU.
 
     python -m bench.kernels
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ import torch
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from bench import record
-from tacita.ring import _kernels, kernels
+from tacita.ring import _kernels, kernels, points
 
 U64 = np.uint64
 N = 1_000_000  # elements of the elementwise kernels
@@ -177,6 +178,36 @@ def bench_aes(figures: Figures) -> None:
                 show(figures, label_, 8 * size / taken / 1e9, "GB/s")
 
 
+POINT_SIZES = (1 << 16, N)  # elements: keys that stay in the last cache, and keys that do not
+POINT_BITS = (16, 32, 64)
+
+
+def bench_points(figures: Figures) -> None:
+    """Keys of point functions, and comparisons with them: one public point, and three."""
+    for cipher in kernels.aes_paths():
+        native = kernels.native_cipher(cipher) is not None
+        for n, bits in product(POINT_SIZES if native else POINT_SIZES[:1], POINT_BITS):
+            alpha, roots, permutation = words(n), words(2, n, 2), words(2)
+            keys, of = np.zeros(points.key_words(n, bits), U64), {"path": cipher}
+
+            def per_comparison(label: str, call: Callable[[], object], count: int = 1) -> None:
+                (taken,) = medians(call)
+                label = f"{cipher} {label}, {bits} bits, {n} elements"
+                show(figures, label, taken / n / count * 1e9, "ns/comparison")
+
+            per_comparison(
+                "points.generate",
+                lambda: points.generate(alpha, roots, bits, permutation, keys, **of),
+            )
+            for count, compare in ((1, points.greater), (3, points.greater), (1, points.equal)):
+                numbers = words(count, n)
+                per_comparison(
+                    f"points.{compare.__name__}, {count}",
+                    lambda: compare(numbers, roots[0], keys, bits, permutation, True, **of),
+                    count,
+                )
+
+
 def bench_elementwise(figures: Figures, path: str) -> None:
     def per_element(label: str, call: Callable[[], object]) -> None:
         (taken,) = medians(call)
@@ -236,6 +267,7 @@ def main() -> None:
     bench_convolve(figures, kernels.paths()[0])
     bench_torch(figures)
     bench_aes(figures)
+    bench_points(figures)
     for path in kernels.paths():
         bench_elementwise(figures, path)
     settings = {

@@ -38,6 +38,7 @@ void bind_planes(nb::module_& m);
 void bind_gates(nb::module_& m);
 void bind_functions(nb::module_& m);
 void bind_stairs(nb::module_& m);
+void bind_points(nb::module_& m);
 void bind_pool(nb::module_& m);
 
 }  // namespace tacita

@@ -9,5 +9,6 @@ namespace tacita {
 
 const std::vector<const Table*>& tables();
 const std::vector<const Cipher*>& ciphers();
+const std::vector<const PointFunctions*>& point_functions();  // in the order of ciphers()
 
 }  // namespace tacita

@@ -8,5 +8,6 @@ NB_MODULE(_kernels, m) {
     tacita::bind_gates(m);
     tacita::bind_functions(m);
     tacita::bind_stairs(m);
+    tacita::bind_points(m);
     tacita::bind_pool(m);
 }

@@ -146,4 +146,20 @@ struct Cipher {
     void (*stream)(const u8* key, u64 nonce, u64 block, u64* out, size_t words, Stream use);
 };
 
+// A point's last bits say which of a leaf's 128 bits stands for it; each bit before is a level.
+constexpr int LEAF_BITS = 7;
+constexpr int MOST_POINT_BITS = 64;
+constexpr int point_levels(int bits) { return bits > LEAF_BITS ? bits - LEAF_BITS : 0; }
+
+// Distributed point functions; shapes and layouts as in src/tacita/ring/points.py. `permutation`
+// is the key of AES-128. walk: `count` rows of n points; shares of [α > point] with `order`,
+// otherwise of [α = point].
+struct PointFunctions {
+    const char* name;
+    void (*generate)(const u64* alpha, const u64* roots, size_t n, int bits,
+                     const u8* permutation, u64* into);
+    void (*walk)(bool order, const u64* points, size_t count, const u64* root, const u64* keys,
+                 size_t n, int bits, const u8* permutation, bool first, u8* out);
+};
+
 }  // namespace tacita

@@ -28,6 +28,20 @@ def multiply_peak(path: int, steps: int) -> int:
     """Run the matmul's innermost step on registers alone; the number of multiply-adds done."""
 
 def aes_ctr(cipher: int, use: int, key: bytes, nonce: int, block: int, out: U64) -> None: ...
+def generate_points(
+    cipher: int, alpha: U64, roots: U64, bits: int, permutation: U64, into: U64
+) -> None: ...
+def walk_points(
+    cipher: int,
+    order: bool,
+    points: U64,
+    root: U64,
+    keys: U64,
+    bits: int,
+    permutation: U64,
+    first: bool,
+    out: U8,
+) -> None: ...
 def to_planes(path: int, values: U64, low: int, count: int, planes: U64) -> None: ...
 def pack_bits(path: int, bits: U8, planes: U64) -> None: ...
 def unpack_bits(path: int, planes: U64, bits: U8) -> None: ...

@@ -164,6 +164,12 @@ def _aes_path(path: str | None) -> str:
     return _CIPHERS_OF[_PATHS[_number(path)]][0]
 
 
+def native_cipher(path: str | None) -> int | None:
+    """The number of the AES kernel that `path` stands for; None where another library does it."""
+    cipher = _aes_path(path)
+    return None if cipher == _OPENSSL else _CIPHER_NUMBERS[cipher]
+
+
 _CHUNK = 1 << 16  # bytes that OpenSSL encrypts at a time: no second copy of a long stream
 _ZEROS = bytes(_CHUNK)
 
