@@ -39,6 +39,7 @@ void bind_gates(nb::module_& m);
 void bind_functions(nb::module_& m);
 void bind_stairs(nb::module_& m);
 void bind_points(nb::module_& m);
+void bind_digits(nb::module_& m);
 void bind_pool(nb::module_& m);
 
 }  // namespace tacita

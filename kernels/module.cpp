@@ -9,5 +9,6 @@ NB_MODULE(_kernels, m) {
     tacita::bind_functions(m);
     tacita::bind_stairs(m);
     tacita::bind_points(m);
+    tacita::bind_digits(m);
     tacita::bind_pool(m);
 }

@@ -134,6 +134,15 @@ struct Table {
     void (*bits_correction)(const u64* s, size_t n, size_t width, size_t count, u64* into);
     void (*stairs_share)(const u64* flipped, const u64* dealt, size_t n, size_t width,
                          Stairs stairs, bool first, u64* out);
+
+    // Digits of private comparisons, eight in a word: arguments and layouts as in
+    // src/tacita/ring/digits.py.
+    void (*draw_digits)(const u64* seeds, size_t n, int bits, u64* into);
+    void (*lack_digits)(const u64* seeds, const u64* r, size_t n, int bits, u64* into);
+    void (*hide_digits)(bool order, const u64* places, const u64* share, const u8* flips,
+                        const u64* factors, const u64* summands, const u64* turns, size_t n,
+                        int bits, bool first, u64* into);
+    void (*find_zeros)(const u64* one, const u64* other, size_t n, size_t count, u8* found);
 };
 
 // What to do with the keystream.

@@ -2,6 +2,7 @@
 // TACITA_PATH, its name, is set by the build.
 #include "ands.hpp"
 #include "convolve.hpp"
+#include "digits.hpp"
 #include "exponentials.hpp"
 #include "gates.hpp"
 #include "matmul.hpp"
@@ -46,6 +47,10 @@ const Table table = {
     exponential_share,
     bits_correction,
     stairs_share,
+    draw_digits,
+    lack_digits,
+    hide_digits,
+    find_zeros,
 };
 
 }  // namespace tacita::TACITA_PATH

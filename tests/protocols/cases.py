@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, exp
 from typing import Any
 
@@ -55,6 +55,7 @@ from tacita.protocols import (
     sign,
     tables,
     waves,
+    ways,
 )
 from tacita.protocols.extremum import tournament
 from tacita.protocols.relu import relu_width
@@ -75,6 +76,7 @@ class Case:
     view: the output is a view of the first input. fails: the outputs are refused.
     squared: what is compared is the outputs' squares, so that their masks are seen to be right.
     act: issues the instruction where that is not `builder.emit`; gives the outputs.
+    protocol: of the session, for comparisons; all but the first take two parties.
     """
 
     kind: type[Instruction]
@@ -90,6 +92,7 @@ class Case:
     fails: bool = False
     squared: bool = False
     act: Callable[[Any, list[Handle]], list[Handle]] | None = None
+    protocol: ways.Way = "tables"
 
     @property
     def id(self) -> str:
@@ -1014,3 +1017,24 @@ CASES: tuple[Case, ...] = (
     *views(),
     *boundaries(),
 )
+
+
+def by_other_ways() -> list[Case]:
+    """Every case that compares, by the ways that it was not planned for."""
+    found = []
+    for case in CASES:
+        reads = list(range(len(case.private) + len(case.public)))
+        writes = list(range(10, 10 + len(case.shapes)))
+        planned = None if case.act else ways.way_of(case.build(reads, writes))
+        for way in ways.WAYS if planned is not None else ():
+            if way != planned:
+                build = by_way(case, way)
+                found.append(replace(case, name=f"{case.name}-{way}", build=build, protocol=way))
+    return found
+
+
+def by_way(case: Case, way: ways.Way) -> Callable[[Ids, Ids], Instruction]:
+    return lambda reads, writes: ways.compared_by(case.build(reads, writes), way)
+
+
+BY_OTHER_WAYS = tuple(by_other_ways())

@@ -16,15 +16,17 @@ LIMIT = 10.0  # seconds; a role that waits longer has lost its peer
 
 
 class Sessions:
-    """One session for each number of parties; another one where a failure has ended it."""
+    """One session for each number of parties and protocol for comparisons; another one where a
+    failure has ended it."""
 
     def __init__(self):
         self._open = {}
 
-    def of(self, parties):
-        session = self._open.get(parties)
+    def of(self, parties, protocol="tables"):
+        session = self._open.get((parties, protocol))
         if session is None or not lives(session):
-            session = self._open[parties] = EmbeddedSession(NAMES[:parties], "dealer", limit=LIMIT)
+            session = EmbeddedSession(NAMES[:parties], "dealer", protocol=protocol, limit=LIMIT)
+            self._open[parties, protocol] = session
         return session
 
     def close(self):

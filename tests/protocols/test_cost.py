@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from cases import CASES, play
+from cases import BY_OTHER_WAYS, CASES, play
 
 from tacita.program.cost import Cost
 from tacita.protocols import Constant, Input, MaskWires
@@ -14,12 +14,25 @@ from tacita.runtime.traffic import measured
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_declared_is_measured(session, case):
+    check_cost(session, case)
+
+
+@pytest.mark.parametrize("case", BY_OTHER_WAYS, ids=lambda case: case.id)
+def test_declared_is_measured_by_every_way_to_compare(sessions, case):
+    check_cost(sessions.of(2, case.protocol), case)
+
+
+def check_cost(session, case):
     played = play(session, case, partial(measured, session))
     declared = played.instruction.cost()
     traffic = played.traffic
     assert traffic.rounds == declared.rounds
     assert traffic.online_bytes == declared.online_bytes(len(session.holders))
     assert traffic.dealt_bytes == declared.dealt_bytes
+    assert traffic.published_bytes == declared.published_bytes
+    assert traffic.consultations == declared.consultations
+    assert traffic.consulted_bytes == declared.consulted_bytes
+    assert traffic.answered_bytes == declared.answered_bytes
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)

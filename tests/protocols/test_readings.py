@@ -9,7 +9,7 @@ from typing import get_args
 import msgspec
 import numpy as np
 import pytest
-from cases import CASES, Case, play, ring
+from cases import BY_OTHER_WAYS, CASES, Case, play, ring
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -27,6 +27,7 @@ from tacita.protocols import (
     Zero,
     sign,
     tables,
+    ways,
 )
 from tacita.protocols.extremum import tournament
 from tacita.protocols.relu import relu_width
@@ -73,11 +74,41 @@ def test_plain_is_private(session, case):
     agree(session, case)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_an_instruction_survives_its_encoding(case):
-    instruction = case.build(
+@pytest.mark.parametrize("case", BY_OTHER_WAYS, ids=lambda case: case.id)
+def test_every_way_to_compare_gives_the_same(sessions, case):
+    agree(sessions.of(2, case.protocol), case)
+
+
+def test_every_instruction_that_compares_does_so_in_every_way():
+    assert {ways.way_of(built(case)) for case in BY_OTHER_WAYS} == {"fss", "snn"}
+    compared = {case.kind for case in CASES if ways.way_of(built(case)) is not None}
+    assert compared == {
+        each for each in KINDS if "width" in fields(each) or each in (Zero, Extremum)
+    }
+    assert {case.kind for case in BY_OTHER_WAYS} == compared
+
+
+@pytest.mark.parametrize("case", BY_OTHER_WAYS, ids=lambda case: case.id)
+def test_the_way_there_and_back_changes_nothing(case):
+    other = built(case)
+    planned = ways.compared_by(other, "tables")
+    assert ways.way_of(planned) == "tables"
+    assert ways.compared_by(planned, ways.way_of(other)) == other
+
+
+def built(case):
+    return case.build(
         list(range(len(case.private) + len(case.public))), list(range(10, 10 + len(case.shapes)))
     )
+
+
+def fields(kind):
+    return kind.__struct_fields__
+
+
+@pytest.mark.parametrize("case", [*CASES, *BY_OTHER_WAYS], ids=lambda case: case.id)
+def test_an_instruction_survives_its_encoding(case):
+    instruction = built(case)
     order = Order(3, (instruction,), (1, 2))
     assert decode_order(encode(order)) == order
     assert type(decode_order(encode(order)).instructions[0]) is case.kind
@@ -234,6 +265,45 @@ def test_any_equality(sessions, parties, data, bits):
     plan = data.draw(plans(bits))
     agree(
         sessions.of(parties),
+        Case(
+            Zero,
+            "any",
+            lambda reads, writes: Zero(*writes, *reads, x.shape, plan),
+            (x.shape,),
+            (x,),
+            masked=True,
+        ),
+    )
+
+
+@EXAMPLES
+@given(data=st.data(), bits=st.integers(2, 64), way=st.sampled_from(["fss", "snn"]))
+def test_any_comparison_by_another_way(sessions, data, bits, way):
+    most = (1 << (bits - 1)) - 1
+    x = data.draw(arrays(-most, most))
+    agree(
+        sessions.of(2, way),
+        Case(
+            NonNegative,
+            "any",
+            lambda reads, writes: NonNegative(
+                *writes, *reads, x.shape, sign.width(bits, x.size, way=way)
+            ),
+            (x.shape,),
+            (x,),
+            masked=True,
+        ),
+    )
+
+
+@EXAMPLES
+@given(data=st.data(), bits=st.integers(1, 64), way=st.sampled_from(["fss", "snn"]))
+def test_any_equality_by_another_way(sessions, data, bits, way):
+    most = (1 << (bits - 1)) - 1
+    x = data.draw(arrays(-most, most))
+    plan = sign.plan(way, bits, x.size, order=False)
+    agree(
+        sessions.of(2, way),
         Case(
             Zero,
             "any",

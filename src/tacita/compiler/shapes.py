@@ -542,8 +542,11 @@ def _check_whole_width(width: sign.Width) -> None:
     _need(width.drop == 0, f"{width.drop} bits are left out of a comparison that needs them")
 
 
-def _check_plan(plan: tables.Plan) -> None:
+def _check_plan(plan: sign.Plan) -> None:
     """Chunks of a size that there are tables for, and levels that join them into one."""
+    if not isinstance(plan, tables.Plan):
+        _need(1 <= plan.bits <= RING_BITS, f"a plan cannot have {brief(plan.bits)} bits")
+        return
     nodes = len(plan.chunks)
     _need(
         1 <= nodes <= MOST_CHUNKS and all(1 <= c <= kernels.MAX_CHUNK for c in plan.chunks),

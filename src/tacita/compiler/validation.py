@@ -128,7 +128,7 @@ class _State:
         for wire in instruction.masks:
             self._mask(wire)
         cost = instruction.cost()
-        if max(cost.opened_bytes, cost.dealt_bytes) > MOST_OPENED:
+        if max(cost.opened_bytes, cost.handed_bytes, cost.consulted_bytes) > MOST_OPENED:
             raise ProgramError(f"it takes more than {MOST_OPENED} bytes of material")
 
     def _write(self, wire: int, shape: tuple[int, ...]) -> None:

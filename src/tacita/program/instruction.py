@@ -59,6 +59,11 @@ class Instruction(msgspec.Struct, frozen=True, tag=True):
     def cost(self) -> Cost:
         raise NotImplementedError
 
+    @property
+    def consults(self) -> tuple[int, ...]:
+        """Which of its rounds go by the dealer: the first ones, unless it says otherwise."""
+        return tuple(range(self.cost().consultations))
+
 
 class Unary(Instruction, frozen=True, tag=True):
     """An instruction that makes one wire of one."""

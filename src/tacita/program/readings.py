@@ -1,8 +1,9 @@
 """What a protocol may ask of whoever reads its instruction: the plain machine, dealer or party.
 
 The readings of an instruction are written against these three interfaces; `runtime/` provides
-them. A party's reading is a generator: it yields the openings of one round as a list and is sent
-the list of opened values. It does no I/O, so a runner can merge the rounds of several readings.
+them. A party's reading is a generator: it yields the openings of one round as a list, consultations
+of the dealer among them, and is sent the list of opened values and answers. It does no I/O, so a
+runner can merge the rounds of several readings.
 """
 
 from __future__ import annotations
@@ -34,7 +35,23 @@ class Opening:
     boolean: bool = False
 
 
-Round = list[Opening]
+@dataclass(frozen=True, slots=True, repr=False)
+class Consultation:
+    """One party's words for the dealer, which has all parties' before it answers them alike.
+
+    Made by `Evaluating.consult`. The instruction says why neither the words nor the answer tell
+    the dealer or a party anything.
+
+    place: the instruction and its branch, by which the dealer knows what is asked. shape: of the
+    answer.
+    """
+
+    place: tuple[int, int]
+    words: Array
+    shape: tuple[int, ...]
+
+
+Round = list[Opening | Consultation]
 Steps = Generator[Round, list[Array], None]
 
 
@@ -141,6 +158,22 @@ class Dealing(Protocol):
         """Shares planes under XOR. `fill(into)` XORs the value into `into`, in place."""
         ...
 
+    def seeds(self, shape: tuple[int, ...]) -> list[Array]:
+        """What each party draws with `Evaluating.seed`, in the order of the parties."""
+        ...
+
+    def publish(self, shape: tuple[int, ...], fill: Callable[[Array], None]) -> None:
+        """Hands the same words to every party. `fill(into)` writes all of them."""
+        ...
+
+    def assist(self, shape: tuple[int, ...], reply: Callable[[list[Array]], Array]) -> None:
+        """Takes part while the parties evaluate: once in the instruction, or in its branch.
+
+        shape: of what each party sends with `Evaluating.consult`. reply: of these, in the order of
+        the parties, what every one of them is answered.
+        """
+        ...
+
 
 class Evaluating(Protocol):
     """One computing party."""
@@ -164,6 +197,22 @@ class Evaluating(Protocol):
     def mask_bits(self, layout: Layout, planes: int) -> BitMask: ...
     def dealt(self, shape: tuple[int, ...]) -> Array: ...
     def dealt_bits(self, layout: Layout, planes: int) -> Array: ...
+
+    def seed(self, shape: tuple[int, ...]) -> Array:
+        """Words of the stream that this party shares with the dealer, as they are."""
+        ...
+
+    def published(self, shape: tuple[int, ...]) -> Array:
+        """What the dealer handed to every party alike."""
+        ...
+
+    def common(self, shape: tuple[int, ...]) -> Array:
+        """Uniform words that every party draws alike, and of which the dealer knows nothing."""
+        ...
+
+    def consult(self, words: Array, shape: tuple[int, ...]) -> Consultation:
+        """To be yielded like an opening; the dealer's answer, of `shape`, is sent back for it."""
+        ...
 
     def prepared(self, wire: int) -> Array | None:
         """What `prepare` kept for the wire, once; None where nothing was prepared."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tacita.program.cost import Cost
 from tacita.program.instruction import Instruction
@@ -83,10 +83,17 @@ def starts(instructions: Sequence[Instruction]) -> tuple[list[int], int]:
 
 
 def cost_of(instructions: Sequence[Instruction]) -> Cost:
-    """What a run costs, with independent openings merged into rounds."""
-    costs = [instruction.cost() for instruction in instructions]
-    return Cost(
-        rounds=starts(instructions)[1],
-        opened_bytes=sum(cost.opened_bytes for cost in costs),
-        dealt_bytes=sum(cost.dealt_bytes for cost in costs),
-    )
+    """What a run costs, with independent openings and consultations merged into rounds."""
+    start, total = starts(instructions)
+    costs = sum((instruction.cost() for instruction in instructions), start=Cost())
+    return replace(costs, rounds=total, consultations=len(consulting(instructions, start)))
+
+
+def consulting(instructions: Sequence[Instruction], start: Sequence[int]) -> dict[int, int]:
+    """The rounds of a run that go by the dealer, ascending, each with the first instruction that
+    asks in it. start: as `starts` has it."""
+    asking: dict[int, int] = {}
+    for number, instruction in enumerate(instructions):
+        for own in instruction.consults:
+            asking.setdefault(start[number] + own, number)
+    return dict(sorted(asking.items()))

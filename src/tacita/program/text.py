@@ -83,7 +83,7 @@ def _totals(program: Program) -> str:
     return (
         f"totals: {len(program.instructions)} instructions, {cost.rounds} rounds, "
         f"{_bytes(cost.opened_bytes)} to each other party, "
-        f"{_bytes(cost.dealt_bytes)} dealt"
+        f"{_bytes(cost.handed_bytes)} dealt"
         + (f"; discloses {disclosed} bits, one for each bound checked" if disclosed else "")
     )
 

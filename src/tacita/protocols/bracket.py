@@ -42,9 +42,9 @@ class Bracket(msgspec.Struct, frozen=True):
         return list(combinations(range(self.size), 2))
 
 
-def bracket(count: int, size: int, n: int, bits: int) -> Bracket:
+def bracket(count: int, size: int, n: int, bits: int, way: sign.Way = "tables") -> Bracket:
     pairs = size * (size - 1) // 2
-    return Bracket(count, size, sign.width(bits, pairs * count * n) if pairs else None)
+    return Bracket(count, size, sign.width(bits, pairs * count * n, way=way) if pairs else None)
 
 
 @dataclass(repr=False)

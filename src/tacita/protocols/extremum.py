@@ -34,6 +34,7 @@ from tacita.protocols.bracket import (
     grouped,
 )
 from tacita.protocols.side_by_side import side_by_side
+from tacita.protocols.sign import Way
 from tacita.protocols.tables import DEALT_FOR_A_ROUND
 
 WHOLE = 10  # candidates that may be compared all with all: an AND of one bit fewer
@@ -47,7 +48,13 @@ Level = tuple[Bracket, ...]
 
 @lru_cache(maxsize=1024)
 def tournament(
-    m: int, n: int, bits: int, *, value: bool = True, index: bool = True
+    m: int,
+    n: int,
+    bits: int,
+    *,
+    value: bool = True,
+    index: bool = True,
+    way: Way = "tables",
 ) -> tuple[Level, ...]:
     """The levels for m candidates in each of n columns, whose differences fit in `bits`.
 
@@ -68,7 +75,7 @@ def tournament(
 
     def follow(m: int, size: int, first: bool) -> tuple[int, tuple[Level, ...]]:
         groups = [(m // size, size), (1, m % size)]
-        level = tuple(bracket(count, of, n, bits) for count, of in groups if count and of)
+        level = tuple(bracket(count, of, n, bits, way) for count, of in groups if count and of)
         left = sum(each.count for each in level)
         cost = level_cost(level, n, first=first, value=value or left > 1, index=index)
         rest, levels = cheapest(left, False)
@@ -84,7 +91,8 @@ def sizes(m: int) -> list[int]:
 
 def price(cost: Cost) -> int:
     """Bytes, with those that a round is worth."""
-    return cost.dealt_bytes + cost.opened_bytes + cost.rounds * WORTH_A_ROUND
+    sent = cost.dealt_bytes + cost.opened_bytes + cost.published_bytes + cost.consulted_bytes
+    return sent + (cost.rounds + cost.consultations) * WORTH_A_ROUND
 
 
 def level_cost(level: Level, n: int, *, first: bool, value: bool, index: bool) -> Cost:
@@ -202,6 +210,16 @@ class Extremum(Instruction, frozen=True, tag=True):
             value=self.value is not None,
             index=self.index is not None,
         )
+
+    @property
+    def consults(self) -> tuple[int, ...]:
+        """The comparison of each level, which comes first, or after the masking of candidates."""
+        rounds, at = [], 0
+        for depth, level in enumerate(self.levels):
+            cost = level_cost(level, self.shape[1], first=depth == 0, value=True, index=True)
+            rounds += [at + (depth > 0)] * cost.consultations
+            at += cost.rounds
+        return tuple(rounds)
 
 
 def parts(level: Level) -> Iterator[tuple[Bracket, slice]]:

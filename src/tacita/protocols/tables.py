@@ -13,7 +13,7 @@ Computes: the low bits are cut into chunks, the most significant first. Dealt: t
     Π_{j<i}(ê_j ⊕ α_j)·(l̂_i ⊕ λ_i) needs. A group is again such a pair (e, l).
 Cost: a round for each level of the tree. For 32 bits, one level of 8 chunks of 4 bits: 128 bits of
     one-hot + 7·... products, 62 bytes dealt and 15 bits opened; two levels with groups of four:
-    21 bytes dealt and 16 bits opened. `Plan` counts them exactly.
+    21 bytes dealt and 18 bits opened. `Plan` counts them exactly.
 Error: none; exact for all inputs.
 Opened: e ⊕ α and l ⊕ λ, each bit under its own uniform mask bit, so uniform.
 Leaks: shapes and the plan. Threat model: semi-honest, any n-1 parties, or the dealer alone.
@@ -43,7 +43,7 @@ OPENED_TO_DEALT = 3
 LOOKS_TO_DEALT = 12
 
 
-class Plan(msgspec.Struct, frozen=True, dict=True):
+class Plan(msgspec.Struct, frozen=True, dict=True, tag="tables"):
     """How `bits` are cut into chunks (most significant first) and joined in levels of groups.
 
     dict: for what is computed once; fields alone are written and compared.
@@ -71,6 +71,14 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
                 dealt_bytes=layout.bytes(trees * count),
             )
         return cost
+
+    def opened_cost(self, layout: Layout, order: bool, trees: int = 1) -> Cost:
+        """With the opening of the bits under one-time bits."""
+        return self.cost(layout, order, trees) + Cost(rounds=1, opened_bytes=layout.bytes(trees))
+
+    def shared_cost(self, layout: Layout, order: bool) -> Cost:
+        """With the top bits of r, in the same sharing as the result's."""
+        return self.cost(layout, order) + Cost(dealt_bytes=layout.bytes(1))
 
 
 def inputs(fan: tuple[int, ...], order: bool) -> int:

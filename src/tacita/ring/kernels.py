@@ -79,6 +79,11 @@ def _number(path: str | None) -> int:
     return number
 
 
+def path_number(path: str | None) -> int:
+    """The number of a dispatch path, for other modules that call the extension."""
+    return _number(path)
+
+
 def _width(width: int) -> int:
     if width not in WIDTHS:
         raise ValueError(f"width: must be 1, 2, 4 or 8, got {width!r}")
