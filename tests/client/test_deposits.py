@@ -195,3 +195,14 @@ def test_bounds_of_what_is_lent_are_not_checked(workers, checked):
         told_apart(session, number, order, order)
         with pytest.raises(PeerFailed, match="not opened for it"):
             session.settle()
+
+
+def test_what_is_lent_does_not_come_where_the_dealer_takes_part(workers):
+    hospital, clinic = workers("hospital"), workers("clinic")
+    deposit(shared(SCANS, hospital), "asked", borrowers=["client:clinic"])
+    alice, bob, dana = clinic
+    own = SCANS.fix_precision().share(alice, bob, crypto_provider=dana, protocol="snn")
+    session = own._handle.builder
+    session.borrow("asked", session.new_wire((2, 2), 1000))
+    with pytest.raises(PeerFailed, match=r"protocol='tables' or 'fss'|session has ended"):
+        session.settle()

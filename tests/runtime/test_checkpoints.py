@@ -11,6 +11,7 @@ import pytest
 from tacita.errors import AlreadyUsed, MaterialError, MaterialMismatch, UsageError
 from tacita.runtime import checkpoint as checkpoint_module
 from tacita.runtime import checkpoint_files, checkpoints
+from tacita.runtime.at_rest import own_secret
 from tacita.runtime.checkpoint import (
     FORM,
     LONGEST_PREFIX,
@@ -25,6 +26,7 @@ from tacita.runtime.checkpoint import (
 from tacita.runtime.checkpoint_files import InFolder
 from tacita.runtime.checkpoints import Checkpoints, InMemory
 from tacita.runtime.sealing import LARGEST_PAYLOAD
+from tacita.runtime.worker import VirtualWorker
 
 SECRET = bytes(range(32))
 WAIT = 60.0  # seconds: the limit of every wait
@@ -201,8 +203,10 @@ def test_another_form_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint_files, "encode", lambda _: encode(other))
     in_folder(tmp_path).put(each, shares_of(each))
     monkeypatch.undo()
-    with pytest.raises(MaterialMismatch, match="what was saved cannot be read"):
-        in_folder(tmp_path)
+    later = in_folder(tmp_path)
+    assert later.of("net") == []
+    (found,) = later.unreadable
+    assert "what was saved cannot be read" in found.why
 
 
 def test_room_is_for_all_and_comes_back(tmp_path):
@@ -329,15 +333,93 @@ def test_altered_files_are_refused(tmp_path):
             kept.shares(each)
     path.write_bytes(data)
     path.rename(path.with_name("0" * 32))
-    with pytest.raises(MaterialMismatch, match="another checkpoint"):
-        in_folder(tmp_path)
+    later = in_folder(tmp_path)
+    assert later.of("net") == []
+    (found,) = later.unreadable
+    assert (found.file, found.id) == ("0" * 32, bytes(16))
+    assert "another checkpoint" in found.why
 
 
 def test_another_secret_opens_nothing(tmp_path):
     each = checkpoint()
     in_folder(tmp_path).put(each, shares_of(each))
-    with pytest.raises(MaterialMismatch, match="secret"):
-        in_folder(tmp_path, secret=bytes(32))
+    later = in_folder(tmp_path, secret=bytes(32))
+    assert later.of("net") == []
+    (found,) = later.unreadable
+    assert "secret" in found.why
+
+
+def harmed(path):
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def emptied(path):
+    path.write_bytes(b"")
+
+
+def a_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("harm", [harmed, emptied, a_folder])
+def test_a_file_that_cannot_be_read_keeps_nobody_from_the_others(tmp_path, harm):
+    """It is named and left as it is, and what is saved later never takes its place."""
+    each, other = checkpoint(1, name="harmed"), checkpoint(1, name="whole")
+    before = in_folder(tmp_path)
+    for saved in (each, other):
+        before.put(saved, shares_of(saved))
+    path = tmp_path / each.version.id.hex()
+    harm(path)
+    status = path.stat()
+    later = in_folder(tmp_path)
+    assert later.of("harmed") == []
+    require_same(later, other)
+    (found,) = later.unreadable
+    assert found.id == each.version.id
+    assert str(path) in found.why
+    assert later.unreadable_ids == (each.version.id,)
+    with pytest.raises(MaterialError, match="File exists"):
+        later.put(each, shares_of(each))
+    later.keep_only("harmed", None)
+    left = path.stat()
+    assert (left.st_size, left.st_mtime_ns, left.st_ino) == (
+        status.st_size, status.st_mtime_ns, status.st_ino,
+    )  # fmt: skip
+
+
+def test_a_worker_warns_of_what_it_cannot_read(tmp_path):
+    worker = VirtualWorker(id="alice", folder=tmp_path)
+    each = checkpoint()
+    folder = tmp_path / "checkpoints"
+    in_folder(folder, secret=own_secret(tmp_path)).put(each, shares_of(each))
+    harmed(folder / each.version.id.hex())
+    del worker
+    with pytest.warns(UserWarning, match=f"alice cannot read .*{each.version.id.hex()}"):
+        VirtualWorker(id="alice", folder=tmp_path)
+
+
+def test_what_cannot_be_read_takes_room(tmp_path):
+    each = checkpoint(1, [(8,)])
+    in_folder(tmp_path).put(each, shares_of(each))
+    (path,) = tmp_path.iterdir()
+    harmed(path)
+    room = path.stat().st_size + 64
+    later, small, large = in_folder(tmp_path, room), checkpoint(2, [(8,)]), checkpoint(3, [(1,)])
+    later.put(small, shares_of(small))
+    with pytest.raises(MaterialError, match=f"{room} bytes here, and there are {room}"):
+        later.put(large, shares_of(large))
+
+
+@pytest.mark.parametrize("name", ["README", "00", "AB" * 16, "0" * 31 + " ", "١" * 32])
+def test_a_name_that_is_no_versions_has_no_id(tmp_path, name):
+    (tmp_path / name).write_bytes(b"something else")
+    later = in_folder(tmp_path)
+    (found,) = later.unreadable
+    assert (found.file, found.id) == (name, None)
+    assert later.unreadable_ids == ()
 
 
 # ---- which version -----------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import os
 
+import msgspec
 import numpy as np
 import pytest
 from stock_files import FIRST, LABEL, SECRET, SMALL, STREAM_KEY, assert_same, names, path, write
@@ -9,7 +10,7 @@ from stock_files import FIRST, LABEL, SECRET, SMALL, STREAM_KEY, assert_same, na
 from tacita.errors import MaskReused, MaterialMismatch
 from tacita.program.readings import Mask
 from tacita.ring.randomness import StreamKey
-from tacita.runtime.material import BatchMaterial
+from tacita.runtime.material import BatchMaterial, Corrections
 from tacita.runtime.reading import Draws, Prepared
 from tacita.runtime.stock import take
 
@@ -37,7 +38,7 @@ class Streams:
 
 def test_an_instruction_that_draws_nothing_opens_no_stream():
     material = Streams()
-    draws = Draws(material, 3, None)
+    draws = Draws(material, 3, Corrections(material, 3))
     assert material.opened == []
     draws.own((2,))
     draws.own((2,))
@@ -47,7 +48,7 @@ def test_an_instruction_that_draws_nothing_opens_no_stream():
 def test_the_stream_of_an_instruction_opens_before_those_of_its_branches():
     # A stream key opens in ascending order only, and the instruction may draw after its branches.
     material = Streams()
-    draws = Draws(material, 3, None)
+    draws = Draws(material, 3, Corrections(material, 3))
     branches = [draws.branch(1), draws.branch(2)]
     late = [each.own((4,)) for each in (*branches, draws)]
     assert material.opened == [(3, 0), (3, 1), (3, 2)]
@@ -58,15 +59,15 @@ def test_the_stream_of_an_instruction_opens_before_those_of_its_branches():
 
 def test_a_second_reading_of_an_instruction_draws_nothing():
     material = Streams()
-    Draws(material, 3, None).own((2,))
-    again = Draws(material, 3, None)
+    Draws(material, 3, Corrections(material, 3)).own((2,))
+    again = Draws(material, 3, Corrections(material, 3))
     with pytest.raises(MaskReused, match=r"stream 3\.0 was opened before"):
         again.own((2,))
 
 
 def test_a_stream_that_was_refused_is_not_asked_for_again():
     material = Streams(refusing=True)
-    draws = Draws(material, 3, None)
+    draws = Draws(material, 3, Corrections(material, 3))
     with pytest.raises(MaskReused):
         draws.own((2,))
     with pytest.raises(MaterialMismatch):
@@ -84,6 +85,19 @@ def test_a_batch_is_read_and_its_file_deleted_before_the_run(tmp_path, label, de
         assert_same({number: material.corrections(number)}, {number: dealt[number]})
     material.finish()
     material.close()
+
+
+def test_the_first_party_has_what_is_published(tmp_path):
+    write(tmp_path, {5: SMALL[5]}, FIRST)
+    material = BatchMaterial(take(tmp_path, FIRST, SECRET), COUNT, list(SMALL), [5])
+    assert_same({5: material.corrections(5)}, {5: SMALL[5]})
+    material.finish()
+    write(tmp_path, {5: SMALL[5]}, other := msgspec.structs.replace(FIRST, batch=b"c" * 16))
+    for published in ([], [3, 5]):
+        with take(tmp_path, other, SECRET) as batch, pytest.raises(MaterialMismatch):
+            BatchMaterial(batch, COUNT, list(SMALL), published)
+        other = msgspec.structs.replace(other, batch=bytes([other.batch[0] + 1]) * 16)
+        write(tmp_path, {5: SMALL[5]}, other)
 
 
 def test_corrections_are_handed_out_once(tmp_path):

@@ -101,7 +101,7 @@ class Group:
             try:
                 saving = Saving(
                     OwnVault(self.checkpoints(name, fate)), MortalEndpoint(endpoint, fate), peers,
-                    store, Restrictions(), limit=LIMIT, checked=False, same_orders=lambda: None,
+                    store, Restrictions(), limit=LIMIT, exposed=None, same_orders=lambda: None,
                 )  # fmt: skip
                 answers[name] = saving.answer(encode(topics[name]))
             except PeerError as error:
@@ -208,6 +208,58 @@ def test_whoever_dies_whenever_something_whole_is_left(tmp_path, parties):
         assert points >= 2 * (parties - 1) * 2 + 4  # two exchanges, a write and a deletion
     assert kept > 0
     assert lost > 0
+
+
+def only_file(group, name):
+    (path,) = (group.folder / name).iterdir()
+    return path
+
+
+def test_what_one_party_cannot_read_is_neither_loaded_nor_saved_over(group):
+    """All refuse, say why, and keep what they have; what is restored there is as it was."""
+    group.save(OLD)
+    path = only_file(group, "alice")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    theirs = only_file(group, "bob").read_bytes()
+    find = group.ask(group.same(Find(8, "net")))[0]
+    for answers in (find, group.save(NEW)):
+        for said in refused(answers):
+            assert "alice has version 1 of 'net' in a file that it cannot read" in said
+            assert f"checkpoints/{path.name}" in said
+    assert path.read_bytes() == whole[:-1]
+    assert only_file(group, "bob").read_bytes() == theirs
+    path.write_bytes(whole)
+    assert is_one_of(group.load(), OLD)
+    group.save(NEW)
+    assert is_one_of(group.load(), NEW)
+
+
+def test_a_version_is_given_up_by_moving_its_file_away(group):
+    group.save(OLD)
+    path = only_file(group, "alice")
+    path.write_bytes(b"")
+    for said in refused(group.save(NEW)):
+        assert "moving it away" in said
+    path.unlink()
+    for said in refused(group.ask(group.same(Find(8, "net")))[0]):
+        assert "nothing is saved" in said or "no version of 'net' is with all" in said
+    group.save(NEW)
+    assert is_one_of(group.load(), NEW)
+    assert group.kept() == [1, 1]
+
+
+def test_what_nobody_can_read_keeps_no_name(group):
+    """Nobody knows any more what it was called."""
+    group.save(OLD)
+    files = [only_file(group, name) for name in group.names]
+    for path in files:
+        path.write_bytes(b"")
+    for said in refused(group.ask(group.same(Find(8, "net")))[0]):
+        assert "what lies here and cannot be read, files: 1" in said
+    group.save(NEW)
+    assert is_one_of(group.load(), NEW)
+    assert [path.read_bytes() for path in files] == [b"", b""]
 
 
 def test_versions_are_counted_and_only_the_last_is_kept(group):
@@ -329,7 +381,7 @@ def test_what_is_no_topic_ends_the_session(group):
     endpoint = MemoryNetwork(group.names, LIMIT).endpoint("alice")
     saving = Saving(
         OwnVault(Checkpoints(InMemory())), endpoint, ["bob"], Store("alice", first=True),
-        Restrictions(), limit=LIMIT, checked=False, same_orders=lambda: None,
+        Restrictions(), limit=LIMIT, exposed=None, same_orders=lambda: None,
     )  # fmt: skip
     for header in (b"", b"\xc1", encode([1]), encode(["Find", 1]), encode(["Find", "1", "net"])):
         with pytest.raises(PeerError, match="cannot be read"):
@@ -341,7 +393,7 @@ def one_party(vault, budget, restrictions=None):
     store = Store("alice", first=True, budget=budget)
     endpoint = MemoryNetwork(NAMES[:2], LIMIT).endpoint("alice")
     saving = Saving(
-        vault, endpoint, ["bob"], store, restrictions or Restrictions(), limit=LIMIT, checked=False,
+        vault, endpoint, ["bob"], store, restrictions or Restrictions(), limit=LIMIT, exposed=None,
         same_orders=lambda: None,
     )  # fmt: skip
     return saving, store

@@ -243,13 +243,11 @@ def test_what_does_not_fit_is_not_written(tmp_path, added):
     assert_same(read(tmp_path, [4])[1], {4: SMALL[3]})
 
 
-def test_corrections_are_for_the_last_party_alone(tmp_path):
-    with (
-        pytest.raises(UsageError, match="only the last party"),
-        StockWriter(tmp_path, FIRST, SECRET, STREAM_KEY) as writer,
-    ):
-        writer.add(0, {})
-    assert names(tmp_path) == []
+def test_what_is_published_is_in_the_file_of_any_party(tmp_path):
+    write(tmp_path, SMALL, FIRST)
+    key, found = read(tmp_path, tuple(SMALL), FIRST)
+    assert key == STREAM_KEY
+    assert_same(found, SMALL)
 
 
 @pytest.mark.parametrize("length", [0, 15])

@@ -50,17 +50,33 @@ def test_a_dealer_that_holds_shares_is_refused(workers, name):
         session_for([alice, bob], dealer)
 
 
-@pytest.mark.parametrize("protocol", ["fss", "snn", "", "TABLES"])
+@pytest.mark.parametrize("protocol", ["gmw", "", "TABLES"])
 def test_a_protocol_that_does_not_exist_is_refused(workers, protocol):
     alice, bob, _, dealer = workers
-    with pytest.raises(UsageError, match=f"no protocol '{protocol}'; there is tables"):
+    with pytest.raises(UsageError, match=f"no protocol '{protocol}'; there is tables, fss, snn"):
         session_for([alice, bob], dealer, protocol=protocol)
+
+
+@pytest.mark.parametrize("protocol", ["fss", "snn"])
+def test_a_protocol_for_two_holders_is_refused_to_three(workers, protocol):
+    *holders, dealer = workers
+    with pytest.raises(HoldersError, match=f"'{protocol}' is for two holders, not 3: .*'tables'"):
+        session_for(holders, dealer, protocol=protocol)
+    session = session_for(holders[:2], dealer, protocol=protocol)
+    assert session.protocol == protocol
+    assert session is not session_for(holders[:2], dealer)
 
 
 @pytest.mark.parametrize("other", ["bob", None, 3, object()])
 def test_only_workers_hold_shares(workers, other):
     with pytest.raises(HoldersError, match=f"not by {type(other).__name__}"):
         session_for([workers[0], other], workers[-1])
+
+
+def test_a_holder_that_is_called_as_the_dealers_end_is_refused(workers):
+    alice, *_, dealer = workers
+    with pytest.raises(HoldersError, match="'dealer, consulted' is how dealer is called"):
+        session_for([alice, VirtualWorker(id="dealer, consulted")], dealer)
 
 
 def test_only_a_worker_deals(workers):

@@ -106,7 +106,7 @@ class _Trial:
             preparing=_Taken(times["preparing"], sharing.preparing(work)),
             rounds=cost.rounds,
             steps=dealt_steps(program, range(len(works))),
-            bytes=cost.dealt_bytes,
+            bytes=cost.handed_bytes,
         )
 
 

@@ -19,10 +19,10 @@ from typing import BinaryIO
 import msgspec
 import numpy as np
 
-from tacita.errors import UsageError
+from tacita.errors import MaterialError, UsageError
 from tacita.program.readings import Array
 from tacita.runtime.checkpoint import Checkpoint, encode
-from tacita.runtime.checkpoints import replaced, size_of
+from tacita.runtime.checkpoints import Unreadable, replaced, size_of
 from tacita.runtime.sealing import (
     LARGEST_PAYLOAD,
     Form,
@@ -57,20 +57,26 @@ class InFolder:
         self._folder = folder
         self._secret = secret
 
-    def all(self) -> list[Checkpoint]:
-        """Raises MaterialError for a file that is cut or altered; what a crash left is deleted."""
-        found: list[Checkpoint] = []
+    def all(self) -> list[Checkpoint | Unreadable]:
+        """What can be read of each file, be it why it cannot; what a crash left is deleted.
+
+        Raises MaterialError for a folder that cannot be listed.
+        """
+        found: list[Checkpoint | Unreadable] = []
         with on_disk(self._folder):
             if not self._folder.is_dir():
                 return found
             paths = sorted(self._folder.iterdir())
-            for path in paths:
-                if path.suffix == PART:
-                    path.unlink()
         for path in paths:
-            if path.suffix == "":
-                with on_disk(path), path.open("rb") as file:
-                    found.append(self._about(self._reader(file, path), path))
+            try:
+                if path.suffix == PART:
+                    with on_disk(path):
+                        path.unlink()
+                elif path.suffix == "":
+                    with on_disk(path), path.open("rb") as file:
+                        found.append(self._about(self._reader(file, path), path))
+            except MaterialError as error:
+                found.append(Unreadable(path.name, _size(path), str(error)))
         return found
 
     def write(self, checkpoint: Checkpoint, shares: Sequence[Array]) -> None:
@@ -141,6 +147,13 @@ class InFolder:
         if checkpoint.version.id.hex() != path.name:
             raise altered(path, "it speaks of another checkpoint", SAVED)
         return checkpoint
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
 
 
 def _shares(reader: SealedReader, checkpoint: Checkpoint, path: Path) -> list[Array]:

@@ -4,6 +4,10 @@ Versions keep a crash from losing what was saved. A new one is written beside th
 goes once every party is known to have the new one on its disk (`saving.py`). So whenever a party
 dies, there is a version that all have, and the newest of those is what a load gives. What else lies
 there, of saves that ended halfway, goes at the next save of that name.
+
+What cannot be read keeps nobody from anything else. It stays where it is, under its id, and says so
+to the other parties when they speak of a version with that id (`saving.py`): then the name that it
+belongs to, which nobody can read here, can be neither loaded nor saved over.
 """
 
 from __future__ import annotations
@@ -12,22 +16,39 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from threading import Lock
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from tacita.errors import AlreadyUsed, MaterialError, UsageError
 from tacita.program.readings import Array
-from tacita.runtime.checkpoint import Checkpoint, Version, encode
+from tacita.runtime.checkpoint import ID_BYTES, Checkpoint, Version, encode
 
 WORD_BYTES = 8
 MOST_DESCRIBED = 64 << 20  # bytes of all descriptions, which stay in memory
 
 
+class Unreadable(NamedTuple):
+    """A file that may be somebody's checkpoint. size: in bytes. why: with its path, for people."""
+
+    file: str
+    size: int
+    why: str
+
+    @property
+    def id(self) -> bytes | None:
+        """Of the version that it should have; None for a name that is no version's."""
+        try:
+            id_ = bytes.fromhex(self.file)
+        except ValueError:
+            return None
+        return id_ if len(id_) == ID_BYTES and id_.hex() == self.file else None
+
+
 class Cabinet(Protocol):
     """Where the shares lie; called by several threads, never for one checkpoint at once."""
 
-    def all(self) -> list[Checkpoint]:
+    def all(self) -> Sequence[Checkpoint | Unreadable]:
         """What lay there before this process began."""
         ...
 
@@ -67,8 +88,9 @@ class InMemory:
 class Checkpoints:
     """All checkpoints of one party; for many threads.
 
-    room: bytes of shares that they may have together; None: any.
-    Raises MaterialError for a cabinet that cannot be read.
+    room: bytes of shares that they may have together, and of what cannot be read; None: any.
+    unreadable: what lay there and could not be read when this was made. It is never touched.
+    Raises MaterialError for a cabinet that cannot be read at all.
     """
 
     def __init__(self, cabinet: Cabinet, room: int | None = None) -> None:
@@ -79,9 +101,17 @@ class Checkpoints:
         self._by_name: dict[str, list[Checkpoint]] = {}
         self._sizes: dict[bytes, tuple[int, int]] = {}  # of shares and description, by the id
         self._bytes = self._described = 0
-        for checkpoint in cabinet.all():
-            self._by_name.setdefault(checkpoint.about.name, []).append(checkpoint)
-            self._count(checkpoint, len(encode(checkpoint)))
+        found = cabinet.all()
+        self.unreadable = tuple(each for each in found if isinstance(each, Unreadable))
+        self._bytes += sum(each.size for each in self.unreadable)
+        for each in found:
+            if isinstance(each, Checkpoint):
+                self._by_name.setdefault(each.about.name, []).append(each)
+                self._count(each, len(encode(each)))
+
+    @property
+    def unreadable_ids(self) -> tuple[bytes, ...]:
+        return tuple(each.id for each in self.unreadable if each.id is not None)
 
     @contextmanager
     def saving(self, name: str) -> Iterator[None]:

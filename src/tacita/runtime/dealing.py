@@ -10,23 +10,45 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 
+import numpy as np
+
+from tacita.errors import MaskReused
 from tacita.program.instruction import Instruction
 from tacita.program.readings import Array, View
 from tacita.ring import kernels
 from tacita.ring.planes import Layout
 from tacita.ring.randomness import Stream, StreamKey
-from tacita.runtime.deployment import Deployment
+from tacita.runtime.assisting import Assist, read_only
+from tacita.runtime.deployment import Deployment, require_offline
 from tacita.runtime.store import Known, MaskStore
 
 Open = Callable[[int, int], list[Stream]]  # of an instruction and a branch, one for each party
 LARGEST_AHEAD = 256 << 20  # bytes of corrections that wait to be written
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Handout:
+    """What the parties get for one instruction, by branch, in the order in which it was dealt.
+
+    last: for the last party, its corrections and what is published; others: for each other party,
+    what is published alone, in the same arrays, which nobody may write to. assists: what the dealer
+    will be asked.
+    """
+
+    last: dict[int, list[Array]] = field(default_factory=dict)
+    others: dict[int, list[Array]] = field(default_factory=dict)
+    assists: dict[int, Assist] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.last or self.assists)
+
+
 class DealingOrder:
     """The dealer in the midst of one instruction: implements `program.readings.Dealing`."""
 
-    __slots__ = ("_branch", "_number", "_open", "_store", "_streams", "dealt")
+    __slots__ = ("_branch", "_number", "_open", "_store", "_streams", "handout")
 
     def __init__(
         self,
@@ -34,17 +56,17 @@ class DealingOrder:
         open_streams: Open,
         number: int,
         branch: int = 0,
-        dealt: dict[int, list[Array]] | None = None,
+        handout: Handout | None = None,
     ) -> None:
         self._store = store
         self._open = open_streams
         self._number = number
         self._branch = branch
         self._streams = open_streams(number, branch)
-        self.dealt: dict[int, list[Array]] = {} if dealt is None else dealt
+        self.handout = Handout() if handout is None else handout
 
     def branch(self, number: int) -> DealingOrder:
-        return DealingOrder(self._store, self._open, self._number, number, self.dealt)
+        return DealingOrder(self._store, self._open, self._number, number, self.handout)
 
     def mask_of(self, wire: int) -> Array:
         return self._store.mask(wire)
@@ -85,11 +107,29 @@ class DealingOrder:
         fill(into)
         self._record(into)
 
-    def _record(self, correction: Array) -> None:
-        self.dealt.setdefault(self._branch, []).append(correction)
+    def seeds(self, shape: tuple[int, ...]) -> list[Array]:
+        return [stream.draw(shape) for stream in self._streams]
+
+    def publish(self, shape: tuple[int, ...], fill: Callable[[Array], None]) -> None:
+        into = np.empty(shape, np.uint64)
+        fill(into)
+        if into.size:  # nobody is sent anything where there is nothing
+            into = read_only(into)
+            self._record(into)
+            self.handout.others.setdefault(self._branch, []).append(into)
+
+    def assist(self, shape: tuple[int, ...], reply: Callable[[list[Array]], Array]) -> None:
+        if self._branch in self.handout.assists:
+            raise MaskReused(
+                f"the dealer assists in instruction {self._number}.{self._branch} once: branch"
+            )
+        self.handout.assists[self._branch] = Assist(shape, reply)
+
+    def _record(self, array: Array) -> None:
+        self.handout.last.setdefault(self._branch, []).append(array)
 
 
-Write = Callable[[int, dict[int, list[Array]]], None]
+Write = Callable[[int, Handout], None]
 
 
 class Releases:
@@ -114,8 +154,8 @@ def deal_run(deployment: Deployment, session: MaskStore, open_streams: Open, wri
         if instruction.concerns_dealer:
             dealing = DealingOrder(store, open_streams, number)
             instruction.deal(dealing)
-            if dealing.dealt:
-                write(number, dealing.dealt)
+            if dealing.handout:
+                write(number, dealing.handout)
         releases.after(instruction)
 
 
@@ -129,8 +169,9 @@ def deal_batch(
     """Deals for one run under the parties' keys of a batch, on all cores.
 
     `write` is called on the calling thread, in the order of the program; what waits for it is
-    bounded.
+    bounded. Raises ProgramError for a program that takes the dealer online.
     """
+    require_offline(deployment.program)
     ranges = [StreamKey(key).reserve(0, deployment.size) for key in keys]
 
     def open_streams(number: int, branch: int) -> list[Stream]:
@@ -149,7 +190,7 @@ def deal_batch(
 
     def take() -> int:
         number, instruction, size, future = waiting.popleft()
-        write(number, future.result().dealt)
+        write(number, future.result().handout)
         for wire in instruction.writes:
             views.pop(wire, None)
         releases.after(instruction)
@@ -164,7 +205,8 @@ def deal_batch(
                 if wire in views:
                     views[wire].result()
             if number in dealt:
-                size = instruction.cost().dealt_bytes
+                cost = instruction.cost()
+                size = cost.dealt_bytes + cost.published_bytes
                 while waiting and ahead + size > LARGEST_AHEAD:
                     ahead -= take()
                 future = pool.submit(deal, number, instruction)

@@ -7,7 +7,7 @@ masked when they were shared, so that no run opens them again.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from tacita.program.schedule import Schedule, schedule
 from tacita.runtime.orders import Agreement, Deploy, encode
 from tacita.runtime.store import Held, MaskStore, Store
 from tacita.runtime.transport import Endpoint, Message
+
+ONLINE = "takes the dealer online (protocol snn)"
 
 
 def announced(endpoint: Endpoint, others: Sequence[str], deployment: Deployment) -> None:
@@ -64,14 +66,39 @@ def require_small(instruction: Instruction, run_bytes: int | None) -> None:
 
 def traffic_of(instruction: Instruction) -> int:
     cost = instruction.cost()
-    return cost.opened_bytes + cost.dealt_bytes
+    dealt = cost.dealt_bytes + cost.published_bytes
+    return cost.opened_bytes + dealt + cost.consulted_bytes + cost.answered_bytes
+
+
+def require_pair(instructions: Iterable[Instruction], parties: int) -> None:
+    """Raises ProgramError for what two parties alone can carry out, where there are more."""
+    if parties == 2:
+        return
+    for each in instructions:
+        cost = each.cost()
+        if cost.published_bytes or cost.consultations:
+            raise ProgramError(
+                f"a {type(each).__name__} is for two parties, and this session has {parties}: "
+                "share with protocol='tables'"
+            )
+
+
+def require_offline(program: Program) -> None:
+    """Raises ProgramError for a program in whose runs the dealer takes part itself."""
+    for each in program.instructions:
+        if each.cost().consultations:
+            raise ProgramError(
+                f"a {type(each).__name__} {ONLINE}, which is not there when what was dealt ahead "
+                "is used: use fss or tables"
+            )
 
 
 class Deployment:
     """What all roles know of a deployed program: public, and the same everywhere.
 
     digest: of the program; parties compare it before anything is opened.
-    dealt: the instructions that the dealer has corrections for.
+    dealt: the instructions for which the dealer sends the last party something. published: those
+    for which it sends every party something.
     touched: what each instruction reads and writes and no output is: freed after its last use.
     """
 
@@ -82,9 +109,10 @@ class Deployment:
         checked: bool,
         run_bytes: int | None = None,
         program: Program | None = None,
+        parties: int = 2,
     ) -> None:
-        """Raises ProgramError for a program that is malformed, or that checks bounds (which
-        discloses a bit a check) in a session that was not opened for it.
+        """Raises ProgramError for a program that is malformed, that checks bounds (which discloses
+        a bit a check) in a session that was not opened for it, or that is for fewer parties.
 
         run_bytes: what a run may have in memory; more is a ProgramError. None: as much as it needs.
         program: the order's, where the caller has decoded it, and so validated it, already.
@@ -95,6 +123,7 @@ class Deployment:
         self.model = order.model
         agreement = Agreement(order.number, self.digest, order.model, order.weights)
         self.agreement = encode(agreement)
+        require_pair(self.program.instructions, parties)
         if run_bytes is not None:
             require_room(self.program, run_bytes)
         disclosed = sum(instruction.discloses for instruction in self.program.instructions)
@@ -112,7 +141,12 @@ class Deployment:
         self.dealt = [
             number
             for number, instruction in enumerate(self.program.instructions)
-            if instruction.cost().dealt_bytes
+            if (cost := instruction.cost()).dealt_bytes or cost.published_bytes
+        ]
+        self.published = [
+            number
+            for number in self.dealt
+            if self.program.instructions[number].cost().published_bytes
         ]
         kept = {port.wire for port in self.program.outputs}
         self.touched = [

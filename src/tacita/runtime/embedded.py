@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Sequence
 from threading import Thread
 
+from tacita.runtime.consulting import desk_of
 from tacita.runtime.dealer import Dealer
 from tacita.runtime.party import Party
 from tacita.runtime.saving import Vault
@@ -29,7 +30,8 @@ class EmbeddedSession(Session):
     ) -> None:
         """vaults: where each holder saves, in their order; none: it does not."""
         names = [*holders, *([dealer] if dealer is not None else [])]
-        self.network = MemoryNetwork([*names, USER], limit)
+        desks = [desk_of(dealer)] if dealer is not None else []
+        self.network = MemoryNetwork([*names, *desks, USER], limit)
         super().__init__(
             self.network.endpoint(USER),
             holders,
@@ -44,12 +46,21 @@ class EmbeddedSession(Session):
         ]
         roles: list[Party | Dealer] = list(self.parties)
         if dealer is not None:
-            roles.append(Dealer(self.network.endpoint(dealer), self.holders, USER, checked=checked))
+            roles.append(
+                Dealer(
+                    self.network.endpoint(dealer),
+                    self.holders,
+                    USER,
+                    checked=checked,
+                    desk=self.network.endpoint(desk_of(dealer)),
+                    limit=limit,
+                )
+            )
         self._roles = roles
         self._threads = [
             Thread(
                 target=serve,
-                args=(role, self.network.endpoint(name), self._names),
+                args=(role, self.network.endpoint(name), (*self._names, *desks)),
                 name=f"tacita {name}",
                 daemon=True,
             )
@@ -71,6 +82,7 @@ class EmbeddedSession(Session):
             limit=self._limit,
             checked=self.checked,
             vault=vault,
+            desk=desk_of(self.dealer) if self.dealer is not None else None,
         )
 
     def _carried(self) -> list[int]:

@@ -8,16 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappop, heappush
+from typing import Protocol
 
 from tacita.program.instruction import Instruction
 from tacita.program.readings import Array, Round, Steps
 from tacita.protocols import MaskWires
+from tacita.runtime.common import Common
 from tacita.runtime.deployment import Deployment
 from tacita.runtime.material import Corrections, Material
 from tacita.runtime.reading import Prepared, begin
 from tacita.runtime.store import Store
 
-Exchange = Callable[[Round], list[Array]]
+
+class Exchange(Protocol):
+    """Where rounds are carried out."""
+
+    def __call__(self, round_: Round) -> list[Array]: ...
+
+    def pass_over(self, number: int) -> None:
+        """The dealer is not to wait for what this instruction would have asked it."""
+        ...
 
 
 def failure_of(instruction: Instruction, store: Store) -> str | None:
@@ -41,16 +51,24 @@ def pass_over(
     number: int,
     store: Store,
     material: Material,
+    exchange: Exchange,
     failure: str,
     prepared: Prepared | None = None,
 ) -> None:
-    """The refusal goes on to what the instruction would have written."""
+    """The refusal goes on to what the instruction would have written.
+
+    The dealer does not know: what it has sent is taken, so that its channel does not fill, and what
+    it waits for does not come.
+    """
     for wire in instruction.writes:
         store.failed[wire] = failure
     if prepared is not None and number in prepared.drawn:
         return  # what was dealt for it has been taken
-    if material.corrected and instruction.cost().dealt_bytes:
-        material.corrections(number)  # the dealer does not know, and its channel must not fill
+    cost = instruction.cost()
+    if cost.published_bytes or (material.corrected and cost.dealt_bytes):
+        material.corrections(number)
+    if cost.consultations:
+        exchange.pass_over(number)
 
 
 class Execution:
@@ -64,6 +82,7 @@ class Execution:
         prepared: Prepared | None,
         exchange: Exchange,
         ended: Callable[[], None],
+        common: Common | None = None,
     ) -> None:
         self._deployment = deployment
         self._store = store
@@ -71,6 +90,7 @@ class Execution:
         self._prepared = prepared
         self._exchange = exchange
         self._ended = ended
+        self._common = common
         self._waits = list(deployment.schedule.waits)
         self._uses = dict(deployment.schedule.uses)
         self._ready: list[int] = []
@@ -108,10 +128,12 @@ class Execution:
             instruction = instructions[number]
             failure = failure_of(instruction, store)
             if failure is not None:
-                pass_over(instruction, number, store, material, failure, prepared)
+                pass_over(instruction, number, store, material, self._exchange, failure, prepared)
                 self._end(number)
                 continue
-            steps, corrections = begin(instruction, number, store, material, prepared)
+            steps, corrections = begin(
+                instruction, number, store, material, prepared, common=self._common
+            )
             self._advance(number, steps, corrections, None)
 
     def _advance(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tacita.compiler.costs import by_place
+from tacita.compiler.plan import Plan
+from tacita.compiler.planning import planned, possible
 from tacita.compiler.prediction import LOCAL, Link, Machine, Works, predicted
 from tacita.compiler.report import Report
 from tacita.errors import UsageError
 from tacita.program.program import Program
+from tacita.protocols.sign import Way
+from tacita.protocols.ways import WAYS
 from tacita.runtime.calibration import measured_overheads
 from tacita.runtime.progress import Progress, silent
 from tacita.runtime.rehearsal import rehearsed
@@ -39,6 +44,33 @@ def forecast(
     machine, works = measured(program, parties, remeasure, cache, progress or silent)
     times = predicted(program, layers, works, machine, link, parties)
     return Report.of(program, layers, parties, times)
+
+
+def plan(
+    program: Program,
+    link: Link = LOCAL,
+    parties: int = 2,
+    *,
+    ahead: bool = False,
+    ways: Sequence[Way] = WAYS,
+    remeasure: bool = False,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[Program, Plan]:
+    """The program with each comparison made in the way that suits such a link; see planning.py.
+
+    ahead: randomness is dealt before the run, and its time does not count. ways: to choose from.
+    remeasure, cache: as in `forecast`. Raises UsageError for fewer than two parties. Cost: that of
+    a forecast for each way.
+    """
+    if parties < 2:
+        raise UsageError(f"a run takes 2 parties or more, not {parties}")
+    tell = progress or silent
+    programs, _ = possible(program, parties, ahead=ahead, ways=ways)
+    works: dict[Way, Works] = {}
+    for way, made in programs.items():
+        machine, works[way] = measured(made, parties, remeasure and not works, cache, tell)
+    return planned(program, works, machine, link, parties, ahead=ahead)
 
 
 def measured(

@@ -1,4 +1,6 @@
-"""A party's one-time randomness: its streams, and the last party's corrections.
+"""A party's one-time randomness: its streams, and what the dealer sends it.
+
+That is, for the last party, its corrections, and for every party what the dealer publishes.
 
 It comes from the dealer as a session goes (`LiveMaterial`), or out of a stock (`BatchMaterial`).
 """
@@ -14,6 +16,7 @@ from typing import Protocol
 from tacita.errors import MaskReused, MaterialMismatch
 from tacita.program.readings import Array
 from tacita.ring.randomness import Stream, StreamKey, StreamRange
+from tacita.runtime.deployment import Deployment
 from tacita.runtime.stock import TakenBatch
 
 Dealt = dict[int, deque[Array]]  # by branch
@@ -29,12 +32,15 @@ class Material(Protocol):
         ...
 
     def corrections(self, number: int) -> Dealt:
-        """What the dealer has sent this party for an instruction; to be asked for once."""
+        """What the dealer has sent this party for an instruction; to be asked for once.
+
+        Corrections where the party is `corrected`, and what is published, as they were dealt.
+        """
         ...
 
 
 class Corrections:
-    """The last party's shares of what is dealt for one instruction, fetched when first wanted."""
+    """What the dealer has sent this party for one instruction, fetched when first wanted."""
 
     __slots__ = ("_dealt", "_material", "_number")
 
@@ -92,9 +98,9 @@ class LiveMaterial:
 
 
 class Ordered:
-    """Corrections that come in the order of the program, for instructions that may overtake.
+    """What comes in the order of the program, for instructions that may overtake.
 
-    coming: the numbers of the instructions that have any, ascending.
+    coming: the numbers of the instructions for which anything does, ascending.
     """
 
     __slots__ = ("_coming", "_early", "_fetch")
@@ -122,16 +128,14 @@ def check_none_left(numbers: Iterable[int]) -> None:
 
 
 class RunMaterial:
-    """Live material for one run of a program, whose instructions count from `first`.
+    """Live material for one run of a deployed program, whose instructions count from `first`."""
 
-    dealt: the numbers, within the program, of the instructions that have corrections.
-    """
-
-    def __init__(self, live: LiveMaterial, first: int, count: int, dealt: Sequence[int]) -> None:
+    def __init__(self, live: LiveMaterial, first: int, deployment: Deployment) -> None:
         self.corrected = live.corrected
         self._first = first
-        self._streams: StreamRange = live.key(first).reserve(first, count)
-        self._ordered = Ordered(dealt, lambda number: live.corrections(first + number))
+        self._streams: StreamRange = live.key(first).reserve(first, deployment.size)
+        coming = deployment.dealt if live.corrected else deployment.published
+        self._ordered = Ordered(coming, lambda number: live.corrections(first + number))
 
     def stream(self, number: int, branch: int) -> Stream:
         return self._streams.open(self._first + number, branch)
@@ -140,8 +144,7 @@ class RunMaterial:
         return self._ordered.take(number)
 
     def finish(self) -> None:
-        if self.corrected:
-            self._ordered.check_spent()
+        self._ordered.check_spent()
 
 
 class BatchMaterial:
@@ -151,14 +154,19 @@ class BatchMaterial:
     needed in memory for the preparation anyway, which reads up to the last product.
     """
 
-    def __init__(self, batch: TakenBatch, count: int, dealt: Sequence[int]) -> None:
-        """Raises MaterialMismatch for a file that is not what `dealt` promises, or was altered."""
+    def __init__(
+        self, batch: TakenBatch, count: int, dealt: Sequence[int], published: Sequence[int] = ()
+    ) -> None:
+        """dealt, published: of the program, as in `Deployment`.
+
+        Raises MaterialMismatch for a file that is not what these promise, or was altered.
+        """
         self.label = label = batch.label
         self.corrected = label.party == label.parties - 1
         self._batch = batch
         self._process = os.getpid()
         self._streams = StreamKey(batch.key()).reserve(0, count)
-        numbers = dealt if self.corrected else ()
+        numbers = dealt if self.corrected else published
         self._coming = {number: batch.corrections(number) for number in numbers}
         batch.finish()
 

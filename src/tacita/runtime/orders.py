@@ -108,7 +108,11 @@ class Agreement(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Dealt(msgspec.Struct, frozen=True, array_like=True):
-    """The header of a dealer's material: for which order, and how many arrays for each branch."""
+    """The header of a dealer's material: for which order, and how many arrays for each branch.
+
+    These are, in the order in which they were dealt, what it publishes, and for the last party
+    its corrections.
+    """
 
     number: int
     counts: dict[int, int]
@@ -124,6 +128,22 @@ class Turn(msgspec.Struct, frozen=True, array_like=True):
     number: int
     round: int
     batch: bytes = b""
+    transcript: bytes = b""
+
+
+class Consulted(msgspec.Struct, frozen=True, array_like=True):
+    """The header of what a party asks the dealer in one round, and of the answer.
+
+    The dealer compares those of all parties. number, round, transcript: as in `Turn`; a dealer that
+    has the orders learns nothing from a digest of them. places: the instruction and its branch for
+    each array. passed_over: an instruction that will not ask, since checked mode has refused what
+    it reads; then nothing is asked, and nothing answered.
+    """
+
+    number: int
+    round: int
+    places: tuple[tuple[int, int], ...] = ()
+    passed_over: int | None = None
     transcript: bytes = b""
 
 
@@ -159,3 +179,4 @@ decode_keep = msgspec.msgpack.Decoder(Keep).decode
 decode_answer = msgspec.msgpack.Decoder(Answer).decode
 decode_dealt = msgspec.msgpack.Decoder(Dealt).decode
 decode_turn = msgspec.msgpack.Decoder(Turn).decode
+decode_consulted = msgspec.msgpack.Decoder(Consulted).decode

@@ -25,8 +25,10 @@ from tacita.protocols.boundary import Arrival
 from tacita.ring.randomness import KEY_BYTES, StreamKey
 from tacita.runtime import material
 from tacita.runtime.budget import Budget
+from tacita.runtime.common import RunCommon, SessionCommon, agreed_key
+from tacita.runtime.consulting import Desk
 from tacita.runtime.dealer import SECRET_BYTES, folder_of
-from tacita.runtime.deployment import Deployment, agree, announced, require_small
+from tacita.runtime.deployment import Deployment, agree, announced, require_pair, require_small
 from tacita.runtime.execution import Execution, failure_of, pass_over
 from tacita.runtime.material import BatchMaterial, LiveMaterial, RunMaterial
 from tacita.runtime.orders import (
@@ -43,13 +45,13 @@ from tacita.runtime.orders import (
     encode,
 )
 from tacita.runtime.reading import Preparation, Prepared, begin
-from tacita.runtime.restrictions import Loans, Restrictions
-from tacita.runtime.rounds import Rounds, expected
+from tacita.runtime.restrictions import Loans, Restrictions, exposed
+from tacita.runtime.rounds import Rounds
 from tacita.runtime.saving import Saving, Vault
 from tacita.runtime.stock import Label, take
 from tacita.runtime.store import Held, Store
 from tacita.runtime.transcript import Transcript
-from tacita.runtime.transport import Endpoint, Kind, Message
+from tacita.runtime.transport import Endpoint, Kind, Message, expected
 
 
 class Shelf(Protocol):
@@ -83,7 +85,8 @@ class Party:
     """The state of one party in one session, and how it carries out an order.
 
     peers: the other parties' names. index: its place among the `len(peers) + 1` parties.
-    dealer: None where nothing is ever dealt.
+    dealer: None where nothing is ever dealt. desk: the name of its end for consultations, where the
+        session has one.
     run_bytes: what one instruction, or one run of a program, may have in memory; None: anything.
     budget: what the session may take as a whole; None: anything.
     shelf: where what is lent to the session lies. vault: where it saves and loads.
@@ -105,6 +108,7 @@ class Party:
         vault: Vault | None = None,
         run_bytes: int | None = None,
         budget: Budget | None = None,
+        desk: str | None = None,
     ) -> None:
         self.budget = budget
         self._endpoint = endpoint
@@ -121,13 +125,19 @@ class Party:
         self._user = user
         self._limit = limit
         self._store = Store(endpoint.name, first=index == 0, budget=budget)
+        self._desk = None if desk is None else Desk(endpoint, desk, limit)
+        self._exposed = exposed(checked=checked, consulting=desk is not None)
         self._saving = None if vault is None else self._saving_in(vault)
         self._secret = b""
+        self._common = SessionCommon(
+            lambda: agreed_key(endpoint, self._peers, first=index == 0, limit=limit)
+        )
         self._live = self._live_material(None)
         self._deployments: dict[int, Deployment] = {}
         self._prepared: dict[bytes, tuple[BatchMaterial, Prepared]] = {}
         self._taken: set[bytes] = set()  # every batch of this session, whatever lies in a folder
         self.rounds = 0
+        self.consultations = 0
         self.carried = 0
 
     def _live_material(self, key: StreamKey | None) -> LiveMaterial:
@@ -162,6 +172,7 @@ class Party:
             if self.budget is not None:
                 self.budget.admit(instruction)
             require_small(instruction, self._run_bytes)
+            require_pair([instruction], len(self._peers) + 1)
             if isinstance(instruction, Arrival):
                 share = next(given)
                 public = isinstance(instruction, Constant)
@@ -172,7 +183,7 @@ class Party:
                 # The user would learn, bit by bit, what others have lent it.
                 raise PeerFailed("the user asks to check bounds in a session not opened for it")
             elif (failure := failure_of(instruction, store)) is not None:
-                pass_over(instruction, number, store, self._live, failure)
+                pass_over(instruction, number, store, self._live, self._rounds(number), failure)
             else:
                 self._run_alone(number, instruction)
             self._carry_restrictions(instruction.reads, instruction.writes)
@@ -186,7 +197,9 @@ class Party:
                 self.budget.lent(wire, len(self._restrictions.behind([wire])))
 
     def _run_alone(self, number: int, instruction: Instruction) -> None:
-        steps, corrections = begin(instruction, number, self._store, self._live)
+        steps, corrections = begin(
+            instruction, number, self._store, self._live, common=self._common
+        )
         exchange = self._rounds(number)
         try:
             openings = next(steps)
@@ -194,14 +207,19 @@ class Party:
                 openings = steps.send(exchange(openings))
         except StopIteration:
             pass
-        self.rounds += exchange.count
+        self._count_rounds(exchange)
         if corrections is not None:
             corrections.check_spent()
 
     def deploy(self, order: Deploy) -> None:
         if self.budget is not None:
             self.budget.deploy(order.number, len(order.program))
-        deployment = Deployment(order, checked=self._checked, run_bytes=self._run_bytes)
+        deployment = Deployment(
+            order,
+            checked=self._checked,
+            run_bytes=self._run_bytes,
+            parties=len(self._peers) + 1,
+        )
         announced(self._endpoint, self._peers, deployment)
         others = [*self._peers, *([self._dealer] if self._dealer is not None else [])]
         agree(self._endpoint, others, deployment, self._limit)
@@ -256,7 +274,7 @@ class Party:
         taken = take(folder, label, self._secret)
         self._taken.add(order.batch)
         try:
-            batch = BatchMaterial(taken, deployment.size, deployment.dealt)
+            batch = BatchMaterial(taken, deployment.size, deployment.dealt, deployment.published)
             preparation = Preparation(batch, deployment.bound_store(self._store))
             return batch, preparation.go_through(deployment.program.instructions)
         except BaseException:
@@ -281,18 +299,32 @@ class Party:
                 raise MaterialMismatch(f"batch {order.batch.hex()} was not prepared, or is used up")
             source, prepared = self._prepared.pop(order.batch)
         else:
-            source = RunMaterial(self._live, order.number, deployment.size, deployment.dealt)
-        rounds = self._rounds(order.number, order.batch)
-        Execution(deployment, store, source, prepared, rounds, self._count_carried).run()
-        self.rounds += rounds.count
+            source = RunMaterial(self._live, order.number, deployment)
+        rounds = self._rounds(order.number, order.batch, first=order.number)
+        common = RunCommon(self._common, order.number, deployment.size)
+        Execution(deployment, store, source, prepared, rounds, self._count_carried, common).run()
+        self._count_rounds(rounds)
         source.finish()
         deployment.hand_out(store, self._store, order.outputs)
         self._carry_restrictions((*order.inputs, *deployment.weights), order.outputs)
         self._forget(order.forget)
 
-    def _rounds(self, number: int, batch: bytes = b"") -> Rounds:
+    def _rounds(self, number: int, batch: bytes = b"", first: int = 0) -> Rounds:
         told = b"" if self._transcript is None else self._transcript.digest
-        return Rounds(self._endpoint, self._peers, number, batch, self._limit, told)
+        return Rounds(
+            self._endpoint,
+            self._peers,
+            number,
+            batch,
+            self._limit,
+            told,
+            desk=self._desk,
+            first=first,
+        )
+
+    def _count_rounds(self, rounds: Rounds) -> None:
+        self.rounds += rounds.count
+        self.consultations += rounds.consultations
 
     def heard(self, kind: Kind, header: bytes) -> None:
         """What the user's side asks for next, before it is carried out."""
@@ -324,11 +356,8 @@ class Party:
     # ---- what outlasts the session -------------------------------------------------------------
 
     def lend(self, order: Lend) -> None:
-        if self._checked:
-            raise UsageError(
-                "a session that checks bounds discloses a bit of what it computes with each check: "
-                "borrow in one without checked=True"
-            )
+        if self._exposed is not None:
+            raise UsageError(f"{self._exposed.why}: borrow in one {self._exposed.instead}")
         share, loans = self._shelf.lent(order.name)
         self._store.hold(order.wire, Held(share))
         self._restrictions.lend(order.wire, loans)
@@ -360,7 +389,7 @@ class Party:
             self._store,
             self._restrictions,
             limit=self._limit,
-            checked=self._checked,
+            exposed=self._exposed,
             same_orders=self._compare_orders,
         )
 
@@ -390,7 +419,7 @@ class Party:
     # ---- what comes from the others ------------------------------------------------------------
 
     def _fetch(self) -> tuple[int, material.Dealt]:
-        """The dealer's next corrections: for which instruction, and by branch."""
+        """What the dealer sent next: for which instruction, and by branch."""
         assert self._dealer is not None
         message = self._receive(self._dealer, "material")
         header = decode_dealt(message.header)

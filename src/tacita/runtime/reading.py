@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+import numpy as np
+
 from tacita.errors import MaskReused, MaterialMismatch, TacitaError
 from tacita.program.instruction import Instruction
-from tacita.program.readings import Array, BitMask, Mask, Masked, Steps, View
+from tacita.program.readings import Array, BitMask, Consultation, Mask, Masked, Steps, View
 from tacita.ring.planes import Layout
 from tacita.ring.randomness import OneTime, Stream
+from tacita.runtime.common import Common, Streams
 from tacita.runtime.material import Corrections, Material
 from tacita.runtime.store import Held, Store
 
@@ -18,20 +21,44 @@ class Draws:
     """The randomness of one instruction, or of a branch of it, whose stream it opens.
 
     Many instructions draw nothing, or had it drawn when they were prepared: a stream opens when it
-    is first needed.
+    is first needed. common: where words come from that all parties draw alike, if any do.
     """
 
-    __slots__ = ("_branch", "_corrections", "_material", "_number", "_opened", "_stream")
+    __slots__ = (
+        "_branch",
+        "_common",
+        "_common_stream",
+        "_common_streams",
+        "_consulted",
+        "_corrections",
+        "_material",
+        "_number",
+        "_opened",
+        "_stem",
+        "_stream",
+    )
 
     def __init__(
-        self, material: Material, number: int, corrections: Corrections | None, branch: int = 0
+        self,
+        material: Material,
+        number: int,
+        corrections: Corrections,
+        common: Common | None = None,
+        branch: int = 0,
+        stem: Draws | None = None,
     ) -> None:
+        """stem: those of the instruction itself, of which these are a branch."""
         self._material = material
         self._number = number
         self._corrections = corrections
+        self._common = common
         self._branch = branch
+        self._stem = self if stem is None else stem
         self._opened = False
+        self._consulted = False
         self._stream: Stream | None = None
+        self._common_stream: Stream | None = None
+        self._common_streams: Streams | None = None
 
     def _open(self) -> None:
         self._opened = True  # at the first attempt: one that is refused is not made again
@@ -40,7 +67,9 @@ class Draws:
     def branch(self, number: int) -> Draws:
         if not self._opened:
             self._open()  # branches ascend, and this one may be drawn from later
-        return Draws(self._material, self._number, self._corrections, number)
+        return Draws(
+            self._material, self._number, self._corrections, self._common, number, self._stem
+        )
 
     def own(self, shape: tuple[int, ...]) -> Array:
         if not self._opened:
@@ -50,9 +79,38 @@ class Draws:
         return self._stream.draw(shape)
 
     def dealt(self, shape: tuple[int, ...]) -> Array:
-        if self._corrections is not None:
+        if self._material.corrected:
             return self._corrections.take(self._branch, shape)
         return self.own(shape)
+
+    def published(self, shape: tuple[int, ...]) -> Array:
+        if 0 in shape:
+            return np.empty(shape, np.uint64)  # nothing was sent
+        return self._corrections.take(self._branch, shape)
+
+    def common(self, shape: tuple[int, ...]) -> Array:
+        if self._common_stream is None:
+            self._common_stream = self._stem.take_common(self._branch)
+        return self._common_stream.draw(shape)
+
+    def take_common(self, branch: int) -> Stream:
+        """For the instruction's branches as well."""
+        if self._common_streams is None:
+            if self._common is None:
+                raise MaterialMismatch(
+                    f"instruction {self._number} needs what the parties draw alike, and there is "
+                    "nobody to agree on it with"
+                )
+            self._common_streams = self._common.streams(self._number)
+        return self._common_streams.take(branch)
+
+    def consult(self) -> tuple[int, int]:
+        """The place at which the dealer is asked: the instruction and its branch, once."""
+        place = self._number, self._branch
+        if self._consulted:
+            raise MaskReused(f"the dealer is asked once in instruction {place[0]}.{place[1]}")
+        self._consulted = True
+        return place
 
 
 class Prepared(OneTime):
@@ -150,6 +208,18 @@ class Reading:
     def dealt_bits(self, layout: Layout, planes: int) -> Array:
         return self._randomness.dealt(layout.shape(planes))
 
+    def seed(self, shape: tuple[int, ...]) -> Array:
+        return self._randomness.own(shape)
+
+    def published(self, shape: tuple[int, ...]) -> Array:
+        return self._randomness.published(shape)
+
+    def common(self, shape: tuple[int, ...]) -> Array:
+        return self._randomness.common(shape)
+
+    def consult(self, words: Array, shape: tuple[int, ...]) -> Consultation:
+        return Consultation(self._randomness.consult(), words, shape)
+
     def prepared(self, wire: int) -> Array | None:
         return None if self._prepared is None else self._prepared.take(wire)
 
@@ -166,12 +236,19 @@ def begin(
     store: Store,
     material: Material,
     prepared: Prepared | None = None,
+    *,
+    common: Common | None = None,
+    corrections: Corrections | None = None,
 ) -> tuple[Steps, Corrections | None]:
-    """The generator of an instruction's evaluation, and the corrections that it is to use up."""
+    """The generator of an instruction's evaluation, and what the dealer sent that it is to use up.
+
+    corrections: that, where it does not come from the material.
+    """
     if prepared is not None and number in prepared.drawn:
         return instruction.evaluate(Reading(store, number, None, prepared)), None
-    corrections = Corrections(material, number) if material.corrected else None
-    draws = Draws(material, number, corrections)
+    if corrections is None:
+        corrections = Corrections(material, number)
+    draws = Draws(material, number, corrections, common)
     return instruction.evaluate(Reading(store, number, draws, prepared)), corrections
 
 
@@ -208,8 +285,7 @@ class Preparation:
 
     def _drawing(self) -> Draws:
         if self._draws is None:
-            if self._material.corrected:
-                self._corrections = Corrections(self._material, self._number)
+            self._corrections = Corrections(self._material, self._number)
             self._draws = Draws(self._material, self._number, self._corrections)
             self.prepared.drawn.add(self._number)
         return self._draws

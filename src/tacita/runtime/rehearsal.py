@@ -1,6 +1,7 @@
 """Timing a program's instructions on this machine, one after the other.
 
-Every reading (deal, prepare, evaluate) is carried out as the roles do it, by the roles' own
+Every reading (deal, prepare, evaluate) is carried out, and what the dealer answers where it is
+consulted, as the roles do it, by the roles' own
 classes, at the actual shapes, and with random numbers for values: the work does not depend on
 them. Each is timed by itself, in processor time; those of the parties once more with all at it at
 once, as threads of this process, since they share cores, caches, memory and an interpreter lock.
@@ -122,6 +123,7 @@ class Rehearsal:
                 online=self._typical("evaluate", mark),
                 prepare_beside=self._typical("prepare beside", mark),
                 online_beside=self._typical("evaluate beside", mark),
+                answer=self._typical("answer", mark),
             )
             for mark in self._marks
             if mark not in self._known
@@ -220,5 +222,17 @@ class Rehearsal:
 
         for number, instruction in in_turn(self._program, store.forget):
             if instruction.concerns_dealer and number not in skip:
+                dealing = DealingOrder(store, open_streams, number)
                 with self._timing("deal", number):
-                    instruction.deal(DealingOrder(store, open_streams, number))
+                    instruction.deal(dealing)
+                self._answer(dealing, number)
+
+    def _answer(self, dealing: DealingOrder, number: int) -> None:
+        """What the dealer does when it is asked; the parties' words are random."""
+        assists = dealing.handout.assists.values()
+        random = StreamKey(fresh_key()).open(0)
+        asked = [[random.draw(each.shape) for _ in range(self._parties)] for each in assists]
+        if asked:
+            with self._timing("answer", number):
+                for each, words in zip(assists, asked, strict=True):
+                    each.reply(words)

@@ -8,6 +8,7 @@ the instructions, and who lent what on which terms.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 Loans = frozenset[bytes]  # the terms that values were lent on, as whoever lends them writes them
 NONE: Loans = frozenset()
@@ -47,3 +48,29 @@ class Restrictions:
 
     def forget(self, wire: int) -> None:
         self._loans.pop(wire, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """why: what a session tells somebody of the values in it. instead: in which one to borrow."""
+
+    why: str
+    instead: str
+
+
+def exposed(*, checked: bool, consulting: bool) -> Exposed | None:
+    """Why nothing that others lent may come into a session; None where it may."""
+    if checked:
+        return Exposed(
+            "a session that checks bounds discloses a bit of what it computes with each check",
+            "without checked=True",
+        )
+    if consulting:
+        # Dealer or parties that are told other instructions would make digits that do not fit, and
+        # the place of their zeros says something of the values.
+        return Exposed(
+            "a session of protocol='snn' sends the dealer what hides values only if its user has "
+            "told all roles the same",
+            "of protocol='tables' or 'fss'",
+        )
+    return None

@@ -46,10 +46,9 @@ from tacita.runtime.checkpoint import (
 )
 from tacita.runtime.checkpoints import Checkpoints
 from tacita.runtime.orders import Answer, encode
-from tacita.runtime.restrictions import NONE, Loans, Restrictions
-from tacita.runtime.rounds import expected
+from tacita.runtime.restrictions import NONE, Exposed, Loans, Restrictions
 from tacita.runtime.store import Held, Store
-from tacita.runtime.transport import Endpoint, Message
+from tacita.runtime.transport import Endpoint, Message, expected
 
 LONGEST_WHY = 2000  # characters
 Why = Annotated[str, msgspec.Meta(max_length=LONGEST_WHY)]
@@ -93,13 +92,15 @@ class Remove(Topic, frozen=True, tag=True):
 class Offer(msgspec.Struct, frozen=True, array_like=True):
     """Party to party: which versions it has. about: digest of what is to be saved.
 
-    why: it can neither save nor load anything, and so nobody else is to.
+    why: it can neither save nor load anything, and so nobody else is to. unreadable: ids of files
+    that it has and cannot read, whatever their names are.
     """
 
     number: int
     versions: Annotated[tuple[Version, ...], msgspec.Meta(max_length=1000)]
     about: bytes = b""
     why: Why = ""
+    unreadable: Annotated[tuple[Id, ...], msgspec.Meta(max_length=1 << 16)] = ()
 
 
 class Written(msgspec.Struct, frozen=True, array_like=True):
@@ -128,6 +129,10 @@ class Vault(Protocol):
 
     def versions(self, name: str) -> list[Checkpoint]:
         """Those that the user may load, in ascending order."""
+        ...
+
+    def unreadable(self) -> tuple[bytes, ...]:
+        """Ids of the versions, of any names, that lie here and cannot be read."""
         ...
 
     def put(self, checkpoint: Checkpoint, shares: Sequence[Array]) -> None: ...
@@ -159,6 +164,9 @@ class OwnVault:
     def versions(self, name: str) -> list[Checkpoint]:
         return self._checkpoints.of(name)
 
+    def unreadable(self) -> tuple[bytes, ...]:
+        return self._checkpoints.unreadable_ids
+
     def put(self, checkpoint: Checkpoint, shares: Sequence[Array]) -> None:
         self._checkpoints.put(checkpoint, shares)
 
@@ -178,12 +186,14 @@ class OwnVault:
         return None
 
 
-def nothing(name: str) -> UsageError:
-    return UsageError(f"nothing is saved under {name!r}: save it, or look at the name")
+def nothing(name: str, unreadable: int = 0) -> UsageError:
+    """unreadable: how many files there are whose names nobody knows."""
+    but = f"; what lies here and cannot be read, files: {unreadable}" if unreadable else ""
+    return UsageError(f"nothing is saved under {name!r}: save it, or look at the name{but}")
 
 
 class Saving:
-    """What a party does in one session. checked: whether checks of bounds disclose bits in it.
+    """What a party does in one session. exposed: why what others lent does not come into it.
 
     same_orders: raises PeerFailed where parties that lend were told different things.
     """
@@ -197,7 +207,7 @@ class Saving:
         restrictions: Restrictions,
         *,
         limit: float,
-        checked: bool,
+        exposed: Exposed | None,
         same_orders: Callable[[], None],
     ) -> None:
         self._vault = vault
@@ -206,7 +216,7 @@ class Saving:
         self._store = store
         self._restrictions = restrictions
         self._limit = limit
-        self._checked = checked
+        self._exposed = exposed
         self._same_orders = same_orders
 
     def answer(self, header: bytes) -> Message:
@@ -250,7 +260,7 @@ class Saving:
                 versions = [each.version for each in self._vault.versions(topic.name)]
             except TacitaError as error:
                 failure = error
-            offers = self._offers(Offer(topic.number, tuple(versions), digest, why(failure)))
+            offers = self._offers(topic, versions, digest, failure)
             if failure is not None:
                 raise failure
             lists = [versions, *(offer.versions for offer in offers)]
@@ -307,8 +317,16 @@ class Saving:
                 f"{', '.join(sorted(here))}: take those who saved it"
             )
 
-    def _offers(self, mine: Offer) -> list[Offer]:
-        """Those of the others. Raises UsageError where one of them cannot."""
+    def _offers(
+        self,
+        topic: Save | Find,
+        versions: Sequence[Version],
+        digest: bytes = b"",
+        failure: TacitaError | None = None,
+    ) -> list[Offer]:
+        """Those of the others. Raises UsageError where one of them cannot, everywhere alike."""
+        unreadable = self._vault.unreadable()
+        mine = Offer(topic.number, tuple(versions), digest, why(failure), unreadable)
         offers = []
         for peer, header in self._exchange(encode(mine)):
             try:
@@ -320,7 +338,21 @@ class Saving:
             if offer.why and not mine.why:
                 raise UsageError(f"{peer} cannot: {offer.why}")
             offers.append(offer)
+        if failure is None:
+            self._require_readable(topic.name, [mine, *offers])
         return offers
+
+    def _require_readable(self, name: str, offers: Sequence[Offer]) -> None:
+        """Else the others would delete, with the next save, what one has only to restore."""
+        for party, offer in zip((self._endpoint.name, *self._peers), offers, strict=True):
+            lost = set(offer.unreadable)
+            for version in {each for other in offers for each in other.versions}:
+                if version.id in lost:
+                    raise UsageError(
+                        f"{party} has version {version.sequence} of {name!r} in a file that it "
+                        f"cannot read, checkpoints/{version.id.hex()}: restore that file there and "
+                        f"start {party} again; or give the version up by moving it away"
+                    )
 
     def _why_not_written(
         self, topic: Save, version: Version, failure: TacitaError | None
@@ -351,9 +383,9 @@ class Saving:
 
     def _find(self, topic: Find) -> Found:
         mine = self._vault.versions(topic.name)
-        offers = self._offers(Offer(topic.number, tuple(each.version for each in mine)))
+        offers = self._offers(topic, [each.version for each in mine])
         if not mine:
-            raise nothing(topic.name)
+            raise nothing(topic.name, len(self._vault.unreadable()))
         self._require_all_here(mine[-1].about)
         version = newest_of_all([[each.version for each in mine], *(o.versions for o in offers)])
         for each in mine:
@@ -377,11 +409,10 @@ class Saving:
             count = sum(len(each) + 1 for each in checkpoint.terms)
             self._store.budget.require_room([t.shape for t in checkpoint.about.tensors], count)
         shares, loans = self._vault.load(checkpoint)
-        if self._checked and self._vault.refusal(NONE.union(*loans)) is not None:
+        if self._exposed is not None and self._vault.refusal(NONE.union(*loans)) is not None:
             raise UsageError(
-                "a session that checks bounds discloses a bit of what it computes with each check, "
-                f"and not all owners let you see what is computed from {topic.name!r}: load it in "
-                "one without checked=True"
+                f"{self._exposed.why}, and not all owners let you see what is computed from "
+                f"{topic.name!r}: load it in one {self._exposed.instead}"
             )
         for wire, share, behind in zip(topic.wires, shares, loans, strict=True):
             self._store.hold(wire, Held(share))

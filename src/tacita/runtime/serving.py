@@ -24,6 +24,7 @@ from tacita.runtime.party import Party
 from tacita.runtime.transport import Endpoint, Kind, Message
 
 USER = "the user's side"
+CLOSED = "the session was closed"
 ALL: frozenset[Kind] = frozenset(get_args(Kind))
 # What names files is for a user's side that shares them.
 WITHOUT_STOCK: frozenset[Kind] = ALL - {"ahead", "prepare", "release"}
@@ -50,12 +51,16 @@ def serve(
     """
     kernels.pool_arrays()
     try:
+        if isinstance(role, Dealer):
+            role.failing = lambda error: announce(endpoint, (), account_of(error))
         role.start()
         while True:
             message = next_order(role, endpoint)
             if message.kind == "stop":
-                # Whoever still waits for a result need not wait out the limit.
-                endpoint.send(USER, Message("fail", b"the session was closed"))
+                # Whoever still waits for a result, or an answer, need not wait out the limit.
+                endpoint.send(USER, Message("fail", CLOSED.encode()))
+                if isinstance(role, Dealer):
+                    role.give_up(CLOSED)
                 return
             if message.kind == "done":
                 endpoint.send(USER, message)
@@ -67,7 +72,10 @@ def serve(
                     role.heard(message.kind, message.header)
                 follow(role, message)
     except Exception as error:
-        announce(endpoint, names, error)
+        why = account_of(error)
+        if isinstance(role, Dealer):
+            role.give_up(why)  # first: who waits for an answer reads nothing else
+        announce(endpoint, names, why)
     finally:
         role.end()
 
@@ -110,16 +118,22 @@ def follow(role: Party | Dealer, message: Message) -> None:
             raise PeerFailed(f"{USER} asked for {message.kind!r}, which is not for this role")
 
 
-def announce(endpoint: Endpoint, names: Sequence[str], error: Exception) -> None:
-    """Tells everybody that this role has stopped, so that nobody waits for it."""
+def account_of(error: Exception) -> str:
+    """What other roles may read of it."""
     text = f"{type(error).__name__}: {error}"
     if not isinstance(error, TacitaError):
         # Foreign errors may quote values; where it happened is all that leaves this role.
         frame = traceback.extract_tb(error.__traceback__)[-1]
         text = f"{type(error).__name__} in {frame.name}, {frame.filename}:{frame.lineno}"
+    return text
+
+
+def announce(endpoint: Endpoint, names: Sequence[str], why: str) -> str:
+    """Tells everybody that this role has stopped, so that nobody waits for it; returns why."""
     for other in (*names, USER):
         if other != endpoint.name:
             try:
-                endpoint.send(other, Message("fail", text.encode()))
+                endpoint.send(other, Message("fail", why.encode()))
             except PeerError:
                 continue  # it has stopped reading, or is gone, and ends at its own limit
+    return why

@@ -24,6 +24,7 @@ from tacita.errors import (
     MissingDealerError,
     PeerFailed,
     PeerTimeout,
+    ProgramError,
     Refused,
     SessionClosed,
     UsageError,
@@ -33,6 +34,8 @@ from tacita.program.instruction import Instruction
 from tacita.program.wire import Wire
 from tacita.protocols import AnyInstruction, Constant, Forget, Input, MaskWires, Reveal
 from tacita.ring.randomness import SharingSource
+from tacita.runtime.choosing import chooser
+from tacita.runtime.deployment import ONLINE
 from tacita.runtime.orders import (
     LARGEST_ORDER,
     WITHHELD,
@@ -66,6 +69,7 @@ class Session:
     endpoint: reaches them all, by name.
     holders: names of the computing parties, two or more; the last takes the dealer's corrections.
     dealer: its name, or None: then sums and reveals work, and nothing that needs masks.
+    protocol: how values are compared; see choosing.py.
     checked: verify every bound that a protocol relies on; each check discloses one bit.
     limit: seconds that a role waits for another before it gives up.
     """
@@ -83,6 +87,7 @@ class Session:
         self.holders = tuple(holders)
         self.dealer = dealer
         self.protocol = protocol
+        self._chosen = chooser(protocol, len(self.holders))
         self.checked = checked
         self._limit = limit
         self._ids = count()
@@ -124,8 +129,9 @@ class Session:
         """Handles know; nothing is kept of wires here."""
 
     def emit(self, instruction: Instruction) -> None:
+        chosen = self._chosen(instruction)
         with self._lock:
-            self._hold(instruction)
+            self._hold(chosen)
 
     def flush(self) -> None:
         """Sends what was emitted, as one order."""
@@ -343,7 +349,7 @@ class Session:
         """Has the dealer deal batches into a stock; `progress` hears of each batch how far it is.
 
         Returns the batches, which `prepare` takes. Raises MaterialError where the files cannot be
-        written; the session goes on.
+        written, ProgramError where the program takes the dealer online; the session goes on.
         """
         assert self.dealer is not None
         batches: list[bytes] = []
@@ -357,7 +363,8 @@ class Session:
                 message = self._await(self.dealer, number)
                 text = decode_answer(message.header).text
                 if message.kind == "refuse":
-                    raise MaterialError(f"{self.dealer} could not deal ahead: {text}")
+                    refusal = ProgramError if ONLINE in text else MaterialError
+                    raise refusal(f"{self.dealer} could not deal ahead: {text}")
                 if message.kind == "progress":
                     progress(len(batches), text)
                 else:

@@ -1,9 +1,10 @@
 """Stock: material dealt ahead of time, in files, one for each party and batch, each taken once.
 
-A batch serves one use of a program. A party's file holds the key of its streams; the last party's
-also holds the dealer's corrections, instruction by instruction. `stock_folder.py` says what the
-files are named and how a batch is taken once; `sealing.py` has the format: who lacks the secret
-that the dealer and the party share learns the label and the sizes, and changes nothing unnoticed.
+A batch serves one use of a program. A party's file holds the key of its streams and, instruction by
+instruction, what the dealer publishes; the last party's also holds its corrections.
+`stock_folder.py` says what the files are named and how a batch is taken once; `sealing.py` has the
+format: who lacks the secret that the dealer and the party share learns the label and the sizes, and
+changes nothing unnoticed.
 The records in a file are
 
     key       the key of the party's streams
@@ -117,15 +118,14 @@ class StockWriter:
             ) from None
 
     def add(self, number: int, dealt: dict[int, list[Array]]) -> None:
-        """The corrections of one instruction, by branch; for the last party alone.
+        """What the dealer has for the party for one instruction, by branch: what it publishes, and
+        for the last party its corrections.
 
         number: above all before it. dealt: uint64 arrays of any shape, stored flat. Whatever is
         added, be it empty, has to be read. Raises UsageError, and writes nothing, for what does not
         fit; MaterialError where the disk refuses, and then the file is gone.
         """
         self._check_open()
-        if not self._label.corrected:
-            raise UsageError(f"{self._part}: only the last party takes corrections")
         if not self._last < number < MOST_NUMBERS:
             raise UsageError(
                 f"{self._part}: instruction {number} was added after {self._last}; numbers ascend"
@@ -252,7 +252,7 @@ class TakenBatch(OneTime):
         return key
 
     def corrections(self, number: int) -> dict[int, deque[Array]]:
-        """The dealer's corrections for an instruction, by branch: flat arrays, uint64.
+        """What was added for an instruction, by branch: flat arrays, uint64.
 
         Instructions are to be read in the order in which they were added, none left out. Memory:
         the arrays and about two records of 1 MiB. All of them are verified before any is returned.

@@ -25,7 +25,7 @@ Kind = Literal[
     "instruct", "deploy", "undeploy", "run", "ahead", "prepare", "release", "stop", "lend", "keep",
     "saved",
     # between roles
-    "key", "agree", "material", "open",
+    "key", "agree", "material", "open", "common", "consult", "answer",
     # to the user's side, or to everybody
     "share", "refuse", "done", "progress", "fail",
     # between daemons
@@ -66,6 +66,17 @@ class Endpoint(Protocol):
         ...
 
 
+def expected(endpoint: Endpoint, sender: str, kind: Kind, limit: float) -> Message:
+    """The next message of a role, which has to be of this kind and carry ring elements."""
+    message = endpoint.receive(sender, limit)
+    fits = message.kind == kind
+    for array in message.arrays:
+        fits = fits and array.dtype == np.uint64
+    if not fits:
+        raise PeerFailed(f"{sender} sent a message of kind {message.kind} where {kind} was due")
+    return message
+
+
 class Channel:
     """Messages from one role to another, in order.
 
@@ -83,7 +94,8 @@ class Channel:
         size = message.payload_bytes
         if self._waiting_bytes and self._waiting_bytes + size > MOST_WAITING_BYTES:
             self._wait_for_room(size, limit)
-        self.sent_bytes += size
+        if size:  # what has none may come from any thread
+            self.sent_bytes += size
         self._queue.put(message)
 
     @property

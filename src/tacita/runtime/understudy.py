@@ -14,10 +14,11 @@ import numpy as np
 from tacita.errors import MaterialMismatch
 from tacita.program.instruction import Instruction
 from tacita.program.program import Program
-from tacita.program.readings import Array, Masked, Round
+from tacita.program.readings import Array, Consultation, Masked, Round
 from tacita.program.schedule import schedule
 from tacita.ring.randomness import Stream, StreamKey, fresh_key
-from tacita.runtime.material import Dealt
+from tacita.runtime.common import RunCommon, SessionCommon
+from tacita.runtime.material import Corrections, Dealt
 from tacita.runtime.reading import Preparation, Prepared, begin
 from tacita.runtime.rounds import joined
 from tacita.runtime.store import Held, Store
@@ -40,7 +41,9 @@ class Understudy:
         self._program = program
         self._parties = parties
         self._inputs = inputs
-        self._material = OwnMaterial(len(program.instructions))
+        count = len(program.instructions)
+        self._material = OwnMaterial(count)
+        self._common = RunCommon(SessionCommon(fresh_key), 0, count)
         self._store = store = Store("rehearsal", first=True)
         for wire, values in weights.items():
             store.hold(wire, Held(values, Masked(values, values)))
@@ -66,7 +69,15 @@ class Understudy:
                 self._evaluate(instruction, number, prepared)
 
     def _evaluate(self, instruction: Instruction, number: int, prepared: Prepared) -> None:
-        steps, _ = begin(instruction, number, self._store, self._material, prepared)
+        steps, _ = begin(
+            instruction,
+            number,
+            self._store,
+            self._material,
+            prepared,
+            common=self._common,
+            corrections=OwnCorrections(self._material, number),
+        )
         try:
             openings = next(steps)
             while True:
@@ -75,9 +86,12 @@ class Understudy:
             pass
 
     def _exchanged(self, openings: Round) -> list[Array]:
-        """As if the peers had sent the same."""
+        """As if the peers had sent the same, and the dealer answered nothing but zeros."""
         sums = []
         for opening in openings:
+            if isinstance(opening, Consultation):
+                sums.append(np.zeros(opening.shape, np.uint64))
+                continue
             total = opening.summand
             for _ in range(self._parties - 1):
                 total = joined(opening.boolean, total, opening.summand)
@@ -133,3 +147,18 @@ class OwnMaterial:
 
     def corrections(self, number: int) -> Dealt:
         raise MaterialMismatch(f"no dealer takes part in a rehearsal: instruction {number}")
+
+
+class OwnCorrections(Corrections):
+    """Whatever is asked for, uniform: what a dealer publishes looks like that too."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, material: OwnMaterial, number: int) -> None:
+        super().__init__(material, number)
+        self._stream: Stream | None = None
+
+    def take(self, branch: int, shape: tuple[int, ...]) -> Array:
+        if self._stream is None:
+            self._stream = StreamKey(fresh_key()).open(0)
+        return self._stream.draw(shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -16,13 +17,13 @@ from tacita.errors import HoldersError, UsageError
 from tacita.runtime.at_rest import own_secret
 from tacita.runtime.checkpoint_files import InFolder
 from tacita.runtime.checkpoints import Cabinet, Checkpoints, InMemory
+from tacita.runtime.consulting import desk_of
 from tacita.runtime.embedded import EmbeddedSession
+from tacita.runtime.offer import require_offered
 from tacita.runtime.saving import OwnVault
 from tacita.runtime.serving import USER
 from tacita.runtime.session import Session
 from tacita.runtime.traffic import Traffic, measured
-
-PROTOCOLS = ("tables",)
 
 
 class Worker:
@@ -74,13 +75,16 @@ class VirtualWorker(Worker):
     def __init__(
         self, hook: Any = None, id: str = "worker", *, folder: str | os.PathLike[str] | None = None
     ) -> None:
-        """Raises MaterialError for a folder that cannot be used, or whose files were altered."""
+        """Raises MaterialError for a folder that cannot be used; warns of files that cannot."""
         super().__init__(hook, id)
         cabinet: Cabinet = InMemory()
         if folder is not None:
             path = Path(folder)
             cabinet = InFolder(path / "checkpoints", own_secret(path))
-        self.vault = OwnVault(Checkpoints(cabinet))
+        checkpoints = Checkpoints(cabinet)
+        for each in checkpoints.unreadable:
+            warnings.warn(f"{id} cannot read what was saved: {each.why}", stacklevel=2)
+        self.vault = OwnVault(checkpoints)
         self._objects: dict[int, np.ndarray] = {}
         self._object_ids = count(1)
 
@@ -123,8 +127,8 @@ def session_for(
 ) -> Session:
     """The session of these holders and this dealer, in this order; opened at first use.
 
-    Raises HoldersError where they cannot hold shares together, UsageError for a protocol that
-    does not exist.
+    Raises HoldersError where they cannot hold shares together, with this protocol or at all,
+    UsageError for a protocol that does not exist.
     """
     validate(holders, dealer, protocol)
     key = (*holders, dealer, protocol, checked)
@@ -156,25 +160,28 @@ def validate(holders: Sequence[Worker], dealer: Worker | None, protocol: str) ->
         )
     if len(set(names)) < len(names):
         raise HoldersError(f"the holders {names} name a worker twice: it would see the value")
+    if dealer is not None and desk_of(dealer.id) in names:
+        raise HoldersError(f"{desk_of(dealer.id)!r} is how {dealer.id} is called: choose another")
     if dealer is not None and dealer.id in names:
         raise HoldersError(
             f"{dealer.id} cannot be crypto provider and holder at once: it would know the masks"
         )
-    if protocol not in PROTOCOLS:
-        raise UsageError(
-            f"no protocol {protocol!r}; there is {', '.join(PROTOCOLS)}: leave protocol= out"
-        )
+    require_offered(protocol, len(names))
 
 
 @contextmanager
 def measure(
-    *holders: Worker, crypto_provider: Worker | None = None, checked: bool = False
+    *holders: Worker,
+    crypto_provider: Worker | None = None,
+    protocol: str = "tables",
+    checked: bool = False,
 ) -> Iterator[Traffic]:
     """with measure(alice, bob, crypto_provider=dealer) as traffic: …
 
-    Counts rounds and bytes of the session of these workers; filled in when the block ends.
+    Counts rounds and bytes of the session of these workers, with this protocol and `checked`;
+    filled in when the block ends.
     """
-    session = session_for(holders, crypto_provider, checked=checked)
+    session = session_for(holders, crypto_provider, protocol=protocol, checked=checked)
     if not isinstance(session, EmbeddedSession):
         raise UsageError("traffic is counted of workers in this process: use VirtualWorker")
     with measured(session) as traffic:

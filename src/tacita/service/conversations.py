@@ -66,8 +66,8 @@ class Dealing(Topic, frozen=True, tag=True):
 class BatchDealt(Topic, frozen=True, tag=True):
     """Dealer to a party: its part of a batch follows.
 
-    key: of this party's streams; corrections follow for the last party, in messages of kind
-    `material`, and `end` in any case.
+    key: of this party's streams. What is published, and corrections for the last party, follow in
+    messages of kind `material`, and `end` in any case.
     """
 
     model: Id
@@ -123,6 +123,15 @@ class Session(Topic, frozen=True, tag=True):
     protocol: Text = "tables"
 
 
+class Consulting(Topic, frozen=True, tag=True):
+    """Party to dealer: the stream of an eager session on which the party asks the dealer.
+
+    desk: its name, `desk_of_session`.
+    """
+
+    desk: Id
+
+
 class Describing(Topic, frozen=True, tag=True):
     """A user to a party: what lies there under a name, if this user may compute with it."""
 
@@ -154,6 +163,7 @@ AnyTopic = (
     | Joining
     | Stocktaking
     | Session
+    | Consulting
     | Describing
     | Withdrawing
     | Measuring
@@ -253,6 +263,11 @@ def publication_of(model: bytes) -> bytes:
 
 def eager_session_of(fingerprint: str, session: bytes) -> bytes:
     return _named(b"session", fingerprint.encode() + session)
+
+
+def desk_of_session(session: bytes) -> bytes:
+    """The stream on which a party of an eager session, so named, asks the dealer."""
+    return _named(b"desk", session)
 
 
 def _named(what: bytes, data: bytes) -> bytes:

@@ -23,17 +23,18 @@ from tacita.network.link import Stream
 from tacita.ring import kernels
 from tacita.ring.randomness import StreamKey, fresh_key
 from tacita.runtime.at_rest import own_secret
-from tacita.runtime.dealer import BATCH_BYTES, Dealer
-from tacita.runtime.dealing import DealingOrder, deal_batch
+from tacita.runtime.dealer import BATCH_BYTES, Dealer, material
+from tacita.runtime.dealing import DealingOrder, Handout, deal_batch
 from tacita.runtime.deployment import Deployment
-from tacita.runtime.orders import Dealt, encode
+from tacita.runtime.offer import CONSULTING
 from tacita.runtime.serving import USER, WITHOUT_STOCK, serve
 from tacita.runtime.store import MaskStore
-from tacita.runtime.transport import Array, Message
+from tacita.runtime.transport import Message
 from tacita.service import measuring, weights
 from tacita.service.config import DealerConfig
 from tacita.service.conversations import (
     BatchDealt,
+    Consulting,
     Dealing,
     Measuring,
     Publishing,
@@ -42,6 +43,7 @@ from tacita.service.conversations import (
     agree_to,
     agreed,
     begin,
+    desk_of_session,
     eager_session_of,
     end_session,
     publication_of,
@@ -69,7 +71,9 @@ class DealtModel:
         self, published: Published, keys: Sequence[bytes], run_bytes: int | None = None
     ) -> None:
         self.published = published
-        self.deployment: Deployment = deployed(published.program, published.model, run_bytes)
+        self.deployment: Deployment = deployed(
+            published.program, published.model, run_bytes, published.parties
+        )
         self._keys = tuple(keys)
         self._lock = Lock()
         self._masks: MaskStore | None = None
@@ -144,7 +148,12 @@ class DealerService:
         return self._neighbours.port
 
     def stop(self) -> None:
+        """Waits for what is being dealt or written, no longer than `limits.shutdown`."""
+        self._meeting.end(f"{self._name} is shutting down")
         self._neighbours.close()
+        if not self._neighbours.wait(self._limits.shutdown):
+            limit = self._limits.shutdown
+            self._log.warning("stopped while conversations go on", seconds=limit)
 
     def _welcome(self, principal: Principal) -> bool:
         if principal.role == "party":
@@ -166,6 +175,9 @@ class DealerService:
             if peer.role != "party":
                 raise Refused(f"{peer} may not speak to the dealer of {type(topic).__name__}")
             match topic:
+                case Consulting():
+                    limit = self._limits.connect
+                    self._meeting.offer(topic.desk, peer.name, (stream, topic), limit)
                 case Publishing():
                     self._publish(stream, peer.name, topic)
                 case Dealing() if peer.name == self._parties[0]:
@@ -262,6 +274,7 @@ class DealerService:
         limit = self._limits.connect
         session = eager_session_of(peer.fingerprint, topic.session)
         streams: dict[str, Stream] = {USER: stream}
+        asking: dict[str, Stream] = {}
         deadline = time.monotonic() + limit
         try:
             if peer.role == "party":
@@ -270,6 +283,10 @@ class DealerService:
             require_same(topic, self._parties, self._name)
             for name in self._parties:
                 streams[name], _ = self._meeting.claim(session, name, deadline)
+            if topic.protocol == CONSULTING:
+                for name in self._parties:
+                    desk = desk_of_session(session)
+                    asking[name], _ = self._meeting.claim(desk, name, deadline)
             endpoint = StreamEndpoint(self._name, streams, self._limits.round)
             role = Dealer(
                 endpoint,
@@ -278,6 +295,8 @@ class DealerService:
                 checked=topic.checked,
                 run_bytes=int(self._limits.run_bytes),
                 budget=self._session_limits.budget(),
+                desk=StreamEndpoint(self._name, asking, self._limits.round) if asking else None,
+                limit=self._limits.round,
             )
             self._log.info("session begins", principal=str(peer))
             with self._session_limits.place(peer):
@@ -287,12 +306,11 @@ class DealerService:
             # The parties have reasons of their own to end, which their user is to hear.
             with suppress(PeerError):
                 end_session(stream, limit, error)
-            for name, each in streams.items():
-                if name != USER:
-                    with suppress(PeerError):
-                        each.close(told(error))
+            for each in (*asking.values(), *(s for name, s in streams.items() if name != USER)):
+                with suppress(PeerError):
+                    each.close(told(error))
             raise
-        for each in streams.values():
+        for each in (*asking.values(), *streams.values()):
             with suppress(PeerError):
                 each.close("the session has ended")
 
@@ -337,11 +355,12 @@ class DealerService:
         keys = [fresh_key() for _ in self._parties]
         streams: dict[str, Stream] = {}
 
-        def write(number: int, dealt: dict[int, list[Array]]) -> None:
-            counts = {branch: len(arrays) for branch, arrays in dealt.items()}
-            corrections = tuple(array for arrays in dealt.values() for array in arrays)
-            message = Message("material", encode(Dealt(number, counts)), corrections)
-            streams[self._parties[-1]].send(message, limit)
+        def write(number: int, handout: Handout) -> None:
+            *others, last = self._parties
+            for name in others:
+                if handout.others:
+                    streams[name].send(material(number, handout.others), limit)
+            streams[last].send(material(number, handout.last), limit)
 
         try:
             # The streams begin here too: nobody is to wait on one while others are computed.

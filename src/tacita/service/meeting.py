@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from threading import Condition
 
-from tacita.errors import PeerFailed, PeerTimeout
+from tacita.errors import PeerFailed, PeerTimeout, SessionClosed
 from tacita.network.link import Stream
 from tacita.service.conversations import AnyTopic
 
@@ -22,11 +22,13 @@ class Meeting:
         self._changed = Condition()
         self._waiting: dict[tuple[bytes, str], Arrived] = {}
         self._declined: OrderedDict[bytes, str] = OrderedDict()
+        self._ended = ""  # why, once it has
 
     def offer(self, session: bytes, name: str, arrived: Arrived, limit: float) -> None:
         """Leaves a stream to be claimed; raises PeerTimeout where nobody came for it.
 
-        Raises PeerFailed where one is waiting there already, or the conversation was declined.
+        Raises PeerFailed where one is waiting there already, or the conversation was declined;
+        SessionClosed after `end`, as `claim` does.
         """
         key = session, name
         with self._changed:
@@ -36,7 +38,7 @@ class Meeting:
             self._waiting[key] = arrived
             self._changed.notify_all()
             self._changed.wait_for(
-                lambda: self._waiting.get(key) is not arrived or session in self._declined, limit
+                lambda: self._waiting.get(key) is not arrived or self._over(session), limit
             )
             if self._waiting.get(key) is arrived:
                 del self._waiting[key]
@@ -48,7 +50,7 @@ class Meeting:
         key = session, name
         with self._changed:
             if not self._changed.wait_for(
-                lambda: key in self._waiting or session in self._declined,
+                lambda: key in self._waiting or self._over(session),
                 max(0.0, deadline - time.monotonic()),
             ):
                 raise PeerTimeout(f"{name} did not join in time")
@@ -65,6 +67,17 @@ class Meeting:
                 self._declined.popitem(last=False)
             self._changed.notify_all()
 
+    def end(self, why: str) -> None:
+        """Nobody waits any more."""
+        with self._changed:
+            self._ended = why
+            self._changed.notify_all()
+
+    def _over(self, session: bytes) -> bool:
+        return bool(self._ended) or session in self._declined
+
     def _check(self, session: bytes) -> None:
+        if self._ended:
+            raise SessionClosed(self._ended)
         if session in self._declined:
             raise PeerFailed(self._declined[session])

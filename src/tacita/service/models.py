@@ -17,7 +17,7 @@ from tacita.program.program import Program
 from tacita.program.readings import Array, Masked
 from tacita.protocols import MaskWires
 from tacita.ring.randomness import StreamKey
-from tacita.runtime.deployment import Deployment
+from tacita.runtime.deployment import Deployment, require_offline
 from tacita.runtime.material import Dealt, LiveMaterial
 from tacita.runtime.orders import Deploy
 from tacita.runtime.reading import begin
@@ -57,14 +57,18 @@ class ServedModel:
         return self.deployment.digest
 
 
-def deployed(program: bytes, model: bytes, run_bytes: int | None = None) -> Deployment:
+def deployed(
+    program: bytes, model: bytes, run_bytes: int | None = None, parties: int = 2
+) -> Deployment:
     """A program from outside, validated, whose weights are wires 0, 1, …; raises ProgramError.
 
-    run_bytes: what one run may take in memory; None for one that was accepted before.
+    run_bytes: what one run may take in memory; None for one that was accepted before. parties: how
+    many serve it, out of their stocks, so that no program may take the dealer online.
     """
     decoded = archive.decode(program)
     order = Deploy(0, program, tuple(range(len(decoded.weights))), model)
-    return Deployment(order, checked=False, run_bytes=run_bytes, program=decoded)
+    require_offline(decoded)
+    return Deployment(order, checked=False, run_bytes=run_bytes, program=decoded, parties=parties)
 
 
 def require_affordable(program: bytes, *, program_bytes: int) -> None:
@@ -141,7 +145,7 @@ def parts_of(store: Store) -> list[WeightParts]:
 
 
 def restored(name: str, published: Published, parts: Sequence[WeightParts]) -> ServedModel:
-    deployment = deployed(published.program, published.model)
+    deployment = deployed(published.program, published.model, parties=published.parties)
     require_weights(deployment.program, [each.share for each in parts])
     store = Store(name, first=published.index == 0)
     for wire, each in enumerate(parts):

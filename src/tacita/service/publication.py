@@ -98,7 +98,10 @@ def publish(
     limits = around.limits
     require_affordable(publication.program, program_bytes=int(limits.program_bytes))
     deployment = deployed(
-        publication.program, publication.model_id, run_bytes=int(limits.run_bytes)
+        publication.program,
+        publication.model_id,
+        run_bytes=int(limits.run_bytes),
+        parties=len(around.parties),
     )
     shares = [tensor.values for tensor in publication.weights]
     require_weights(deployment.program, shares)

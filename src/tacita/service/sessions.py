@@ -15,21 +15,25 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from tacita.errors import HoldersError, PeerError, Refused, UsageError
+from tacita.errors import HoldersError, PeerError, Refused
 from tacita.network.endpoint import StreamEndpoint
 from tacita.network.identity import Principal
 from tacita.network.link import Stream
 from tacita.runtime.checkpoints import Checkpoints
+from tacita.runtime.consulting import desk_of
+from tacita.runtime.offer import CONSULTING, require_offered
 from tacita.runtime.party import Party
 from tacita.runtime.serving import USER, WITHOUT_STOCK, serve
 from tacita.service.audit import AuditLog
 from tacita.service.checkpoints import UsersVault
 from tacita.service.conversations import (
+    Consulting,
     Describing,
     Session,
     Withdrawing,
     agree_to,
     begin,
+    desk_of_session,
     eager_session_of,
     end_session,
 )
@@ -91,11 +95,16 @@ class Sessions:
         session = eager_session_of(user.fingerprint, topic.session)
         among = Session(session, topic.holders, topic.dealer, topic.checked, topic.protocol)
         streams: dict[str, Stream] = {USER: stream}
+        desk = desk_of(around.dealer) if topic.protocol == CONSULTING else None
         limit = around.limits.connect
         try:
             for name in (*around.higher, around.dealer):
                 streams[name] = around.neighbours.open(name, session, limit)
                 begin(streams[name], among, limit)
+            if desk is not None:
+                asking = desk_of_session(session)
+                streams[desk] = around.neighbours.open(around.dealer, asking, limit)
+                begin(streams[desk], Consulting(asking), limit)
             deadline = time.monotonic() + limit
             for name in around.lower:
                 streams[name], _ = around.meeting.claim(session, name, deadline)
@@ -114,8 +123,10 @@ class Sessions:
                 shelf=UsersShelf(self._deposits, user),
                 vault=UsersVault(self._checkpoints, user, self._audit),
                 revealing=lambda shape: self._record(user, shape),
+                desk=desk,
             )
-            serve(party, endpoint, (*around.others, around.dealer), kinds=WITHOUT_STOCK)
+            names = [name for name in streams if name != USER]
+            serve(party, endpoint, names, kinds=WITHOUT_STOCK)
             around.log.info("session ended", principal=str(user), instructions=party.carried)
         finally:
             for name, each in streams.items():
@@ -128,11 +139,11 @@ class Sessions:
 
 
 def require_same(topic: Session, parties: Sequence[str], dealer: str) -> None:
-    """Raises HoldersError where a user means another network than this one."""
+    """Raises HoldersError where a user means another network than this one, UsageError for a
+    protocol that it does not have."""
     if tuple(topic.holders) != tuple(parties) or topic.dealer != dealer:
         raise HoldersError(
             f"this network has the holders {list(parties)} and the dealer {dealer}; the session is "
             f"of {list(topic.holders)} and {topic.dealer}"
         )
-    if topic.protocol != "tables":
-        raise UsageError(f"no protocol {topic.protocol!r}; there is tables")
+    require_offered(topic.protocol, len(parties))

@@ -55,7 +55,7 @@ class Arriving:
         self.batch = batch
 
     def add(self, number: int, dealt: dict[int, list[Array]]) -> None:
-        """The corrections of one instruction, by branch; for the last party, in ascending order.
+        """What the dealer sends for one instruction, by branch; numbers ascend.
 
         Raises MaterialError where the room or the disk is full, UsageError for what does not fit.
         """
@@ -104,7 +104,7 @@ class Storehouse:
 
     @contextmanager
     def receive(self, model: bytes, program: bytes, batch: bytes, key: bytes) -> Iterator[Arriving]:
-        """A block in which the dealer's corrections are added; leaving it publishes the file.
+        """A block in which what the dealer sends is added; leaving it publishes the file.
 
         model, batch: 16 bytes. program: its digest, 32 bytes. key: of the party's streams, 16
         bytes. After the block the batch is dealing still, until `ready`. An error in the block, or
@@ -327,7 +327,7 @@ class Storehouse:
 
 
 def size_of(dealt: dict[int, list[Array]]) -> int:
-    """At least what the corrections of one instruction need in a file."""
+    """At least what was dealt for one instruction needs in a file."""
     arrays = [array for branch in dealt.values() for array in branch]
     words = sum(array.nbytes for array in arrays)
     records = 2 + words // LARGEST_PAYLOAD
