@@ -5,7 +5,7 @@
     python -m bench NAME [options]      one: `python -m bench networks --help` tells its options
 
 Names: kernels, elementwise, functions, secure_mlp, networks, transformers, training, accuracy,
-daemons, peers, draw.
+daemons, comparisons, peers, protocol_costs, draw.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 
 NAMES = (
     "kernels", "elementwise", "functions", "secure_mlp", "networks", "transformers", "training",
-    "accuracy", "daemons", "peers", "draw",
+    "accuracy", "daemons", "comparisons", "peers", "protocol_costs", "draw",
 )  # fmt: skip
 SUITE: tuple[tuple[str, ...], ...] = (
     ("kernels",),

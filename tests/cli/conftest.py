@@ -19,9 +19,9 @@ class Branching(nn.Module):
     def forward(self, x):
         return x if x.sum() > 0 else -x
 
-class Sigmoid(nn.Module):
+class Cumulative(nn.Module):
     def forward(self, x):
-        return x.sigmoid().cumprod(0)
+        return x.cummax(0)[0]
 
 class Two(nn.Module):
     def forward(self, x, y):
@@ -31,7 +31,7 @@ def branching():
     return Branching().eval()
 
 def unsupported():
-    return Sigmoid().eval()
+    return Cumulative().eval()
 
 def two():
     return Two().eval()

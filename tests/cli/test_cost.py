@@ -153,6 +153,58 @@ def test_the_precision_is_as_it_was_asked_for(run):
     assert told["precision"] == "10^3"
 
 
+# ---- ways to compare ---------------------------------------------------------------------------
+
+WIDE = ("--network", "wan")
+
+
+def test_each_way_to_compare_can_be_asked_for(run):
+    told = {
+        way: as_json(run("cost", *MAKE, "--json", "--no-time", "--protocol", way))
+        for way in ("tables", "fss", "snn")
+    }
+    plain = as_json(run("cost", *MAKE, "--json", "--no-time"))
+    assert told["tables"] == plain
+    totals = {way: each["total"] for way, each in told.items()}
+    assert totals["fss"]["rounds"] < totals["tables"]["rounds"]
+    assert totals["fss"]["published_bytes"] > 0 == totals["tables"]["published_bytes"]
+    assert totals["snn"]["consultations"] == 1
+    assert totals["snn"]["consulted_bytes"] > 0 < totals["snn"]["answered_bytes"]
+    assert totals["snn"]["online_bytes"] > totals["snn"]["opened_bytes"]
+
+
+def test_ways_stand_side_by_side_with_what_is_picked(run):
+    result = run("cost", *MAKE, *WIDE, "--protocol", "auto")
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    for way in ("tables", "fss", "snn"):
+        assert any(line.startswith(f"{way} for all ") for line in lines)
+    assert any(line.startswith("planned ") for line in lines)
+    (picked,) = [line for line in lines if line.startswith("Picked: ")]
+    assert "the fastest live" in " ".join(result.stdout.split())
+    assert any(way in picked for way in ("tables", "fss", "snn"))
+
+
+def test_a_plan_ahead_leaves_out_what_consults_the_dealer(run):
+    told = as_json(run("cost", *MAKE, *WIDE, "--protocol", "auto", "--ahead", "--json"))
+    plan = told["plan"]
+    assert plan["ahead"]
+    assert set(plan["singly"]) == {"tables", "fss"}
+    assert "dealt ahead" in plan["left_out"]["snn"]
+    best = min(each["seconds"]["online"] for each in plan["singly"].values())
+    assert plan["planned"]["seconds"]["online"] <= best
+    assert told["total"]["rounds"] == plan["planned"]["rounds"]
+    (choice,) = plan["choices"]
+    assert choice["kind"] == "ReLU"
+    assert choice["comparisons"] == told["total"]["comparisons"]
+
+
+def test_three_parties_compare_by_tables(run):
+    told = as_json(run("cost", *MAKE, "--protocol", "auto", "--parties", "3", "--json"))
+    assert told["plan"]["planned"]["ways"] == ["tables"]
+    assert "two parties, not 3" in told["plan"]["left_out"]["fss"]
+
+
 # ---- the picture -------------------------------------------------------------------------------
 
 
@@ -214,6 +266,10 @@ REFUSED = {
     "an unknown network": ([*MAKE, "--network", "moon"], "no network 'moon'"),
     "a precision that is none": ([*MAKE, "--precision", "16"], "no precision"),
     "a precision that is too fine": ([*MAKE, "--precision", "2^99"], "digits"),
+    "an unknown protocol": ([*MAKE, "--protocol", "mpc"], "no protocol 'mpc'"),
+    "fss for three": ([*MAKE, "--protocol", "fss", "--parties", "3"], "two parties, not 3"),
+    "ahead of nothing": ([*MAKE, "--ahead"], "--protocol auto"),
+    "a plan without times": ([*MAKE, "--protocol", "auto", "--no-time"], "--no-time"),
     "one party": ([*MAKE, "--parties", "1", "--no-time"], "2 parties or more"),
     "no samples": ([*MAKE, "--samples", "no.npy"], "no file no.npy"),
     "samples for other inputs": ([*MAKE, "--samples", "a.npy", "--samples", "b.npy"], "2 times"),

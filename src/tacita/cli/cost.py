@@ -13,12 +13,16 @@ from rich.console import Console
 from tacita.cli.complaint import complaining
 from tacita.cli.model import module_and_shapes, precision, samples
 from tacita.compiler.chart import ENDINGS
+from tacita.compiler.plan import Plan
+from tacita.compiler.plan_table import show_plan
+from tacita.compiler.planning import in_way
 from tacita.compiler.prediction import Link, link_named
 from tacita.compiler.report import Report
 from tacita.compiler.table import show
 from tacita.errors import UsageError
 from tacita.program.program import Program
-from tacita.runtime.forecast import forecast
+from tacita.runtime.choosing import AUTO
+from tacita.runtime.forecast import forecast, plan
 from tacita.torch.whole.model import export
 from tacita.torch.whole.progress import shown
 
@@ -54,6 +58,19 @@ Chart = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print numbers as JSON instead of a table.")]
 Parties = Annotated[int, typer.Option(help="How many parties hold shares.")]
 Timed = Annotated[bool, typer.Option("--time/--no-time", help="Predict the time as well.")]
+Protocol = Annotated[
+    str,
+    typer.Option(
+        "--protocol",
+        metavar="HOW",
+        help="How values are compared: tables, fss, snn, or auto: all side by side, and what is "
+        "the fastest layer by layer.",
+    ),
+]
+Ahead = Annotated[
+    bool,
+    typer.Option("--ahead", help="With --protocol auto: dealing is done before, and not counted."),
+]
 Remeasure = Annotated[
     bool, typer.Option("--remeasure", help="Time this machine anew, whatever was kept of it.")
 ]
@@ -68,6 +85,8 @@ def cost(
     chart: Chart = None,
     as_json: AsJson = False,
     parties: Parties = 2,
+    protocol: Protocol = "tables",
+    ahead: Ahead = False,
     timed: Timed = True,
     remeasure: Remeasure = False,
 ) -> None:
@@ -81,30 +100,54 @@ def cost(
     Nothing is run privately. Rounds and bytes are exact; the time rests on how long each kind of
     instruction takes on this machine, which is measured once and kept.
 
+    Values can be compared in several ways, with the same results (`tables`, unless you say
+    otherwise when you share or publish). With --protocol auto they are set side by side, and each
+    layer gets the one with which a run is the fastest over this network.
+
     The weights of the zoo's networks are random. Bounds on values, which make comparisons cheaper,
     rest on --samples alone; without samples there are none.
     """
     with complaining():
         if chart is not None and chart.suffix.lower() not in ENDINGS:
             raise UsageError(f"--chart {chart}: name a file that ends in {', '.join(ENDINGS)}")
+        if ahead and protocol != AUTO:
+            raise UsageError("--ahead says what to plan for: give --protocol auto with it")
+        if protocol == AUTO and not timed:
+            raise UsageError("--protocol auto weighs times: leave --no-time out")
         link = link_named(network)
         fixed_point = precision(digits)
         module, shapes = module_and_shapes(model, inputs or ())
         known = samples(samples_ or (), len(shapes))
         examples = [torch.rand(each) for each in shapes]
         exported = export(module, *examples, precision=fixed_point, samples=known)
-        report = _report(exported.program, link, parties, timed, remeasure)
+        program, picked = _compared(exported.program, protocol, link, parties, ahead, remeasure)
+        report = _report(program, link, parties, timed, remeasure and picked is None)
         if chart is not None:
             report.draw(chart, title=model)
     if as_json:
-        typer.echo(json.dumps({"model": model, "precision": digits, **report.as_dict()}, indent=2))
+        told = {"model": model, "precision": digits, "protocol": protocol, **report.as_dict()}
+        if picked is not None:
+            told["plan"] = picked.as_dict()
+        typer.echo(json.dumps(told, indent=2))
     else:
         console = Console()
         show(report, console, title=model, precision=digits)
+        if picked is not None:
+            show_plan(picked, console)
         if known is None:
             console.print(
                 "No bounds are known (--samples): comparisons take the width of the whole ring"
             )
+
+
+def _compared(
+    program: Program, protocol: str, link: Link, parties: int, ahead: bool, remeasure: bool
+) -> tuple[Program, Plan | None]:
+    """The program with its comparisons made as asked for, and the plan where one was made."""
+    if protocol != AUTO:
+        return in_way(program, protocol, parties, ahead=False), None
+    with shown() as progress:
+        return plan(program, link, parties, ahead=ahead, remeasure=remeasure, progress=progress)
 
 
 def _report(program: Program, link: Link, parties: int, timed: bool, remeasure: bool) -> Report:

@@ -57,6 +57,25 @@ def publish(
             show_default="client:*",
         ),
     ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            "--protocol",
+            metavar="HOW",
+            help="How values are compared: tables, fss, or auto for the fastest layer by layer, "
+            "over --network and out of the stock.",
+            show_default="tables",
+        ),
+    ] = None,
+    network: Annotated[
+        str,
+        typer.Option(
+            "--network",
+            metavar="NET",
+            help="Between the parties, for --protocol auto: lan, wan, or RTT,BANDWIDTH: "
+            "20ms,1Gbit/s.",
+        ),
+    ] = "lan",
 ) -> None:
     """Share a model's weights among the parties, who then answer queries of it under NAME.
 
@@ -75,7 +94,12 @@ def publish(
             ready = _exported(model, inputs, samples_, digits)
         with Client(to) as client, shown() as progress:
             published = client.publish(
-                ready, name, audience=tuple(audience or ("client:*",)), progress=progress
+                ready,
+                name,
+                audience=tuple(audience or ("client:*",)),
+                protocol=protocol,
+                network=network,
+                progress=progress,
             )
     typer.echo(f"published {name}: id {published.id}, program {published.digest[:16]}…")
     for field in published.inputs:

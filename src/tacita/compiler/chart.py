@@ -94,12 +94,20 @@ def columns_of(report: Report) -> list[Column]:
             [layer.online_bytes(report.parties) for layer in layers],
             "B",
         ),
-        _counted("Dealt", cost.dealt_bytes, [layer.dealt_bytes for layer in layers], "B"),
+        _counted("Dealt", cost.handed_bytes, [layer.handed_bytes for layer in layers], "B"),
     ]
     if report.prediction is None:
         work = [layer.multiply_adds for layer in layers]
         return [*columns, _counted("Multiply-adds", report.multiply_adds, work)]
     total, times = report.prediction.total, report.times
+    if not report.ahead:
+        live = [time.live for time in times]
+        return [
+            *columns,
+            Column(
+                "Time, predicted", f"{seconds(total.live)} live", live, list(map(seconds, live))
+            ),
+        ]
     return [
         *columns,
         Column(

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tacita.compiler.work import comparisons, multiply_adds
 from tacita.program.cost import Cost
 from tacita.program.instruction import Instruction
 from tacita.program.program import NO_MODULE, Program
-from tacita.program.schedule import schedule, starts
+from tacita.program.schedule import consulting, schedule, starts
 
 OUTSIDE = f"({NO_MODULE})"
 
@@ -23,26 +23,34 @@ OUTSIDE = f"({NO_MODULE})"
 @dataclass(slots=True)
 class LayerCost:
     """place: as in the program: the path of a module or the name of an operation; or OUTSIDE.
-    rounds: those it adds to the run. opened_bytes: what a party sends to each other party.
-    dealt_bytes: what the dealer sends to the last party. multiply_adds: of its products, once.
-    comparisons: of pairs of numbers. parts: how many instructions of each kind.
+    cost: its rounds are those it adds to the run, its consultations those of the run's rounds by
+        way of the dealer in which it is the first to ask; its bytes are its instructions'.
+    multiply_adds: of its products, once. comparisons: of pairs of numbers. parts: how many
+        instructions of each kind.
     instructions: their places in the program, ascending. first: the first of them that opens or is
         dealt something, or the length of the program.
     """
 
     place: str
     first: int
-    rounds: int = 0
-    opened_bytes: int = 0
-    dealt_bytes: int = 0
+    cost: Cost = field(default_factory=Cost)
     multiply_adds: int = 0
     comparisons: int = 0
     parts: Counter[str] = field(default_factory=Counter)
     instructions: list[int] = field(default_factory=list)
 
     @property
-    def cost(self) -> Cost:
-        return Cost(self.rounds, self.opened_bytes, self.dealt_bytes)
+    def rounds(self) -> int:
+        return self.cost.rounds
+
+    @property
+    def opened_bytes(self) -> int:
+        return self.cost.opened_bytes
+
+    @property
+    def handed_bytes(self) -> int:
+        """What the dealer sends to the last party."""
+        return self.cost.handed_bytes
 
     def online_bytes(self, parties: int) -> int:
         """What one party sends in all when `parties` take part."""
@@ -61,8 +69,7 @@ def by_place(program: Program) -> list[LayerCost]:
     for number, (instruction, place) in enumerate(steps):
         layer = layers.setdefault(place, LayerCost(place or OUTSIDE, first=end))
         cost = instruction.cost()
-        layer.opened_bytes += cost.opened_bytes
-        layer.dealt_bytes += cost.dealt_bytes
+        layer.cost += replace(cost, rounds=0, consultations=0)
         layer.multiply_adds += multiply_adds(instruction, program)
         layer.comparisons += comparisons(instruction)
         layer.parts[type(instruction).__name__] += 1
@@ -70,7 +77,10 @@ def by_place(program: Program) -> list[LayerCost]:
         if cost != Cost():  # views of weights say nothing about where a layer stands
             layer.first = min(layer.first, number)
     for number in longest_chain(program.instructions):
-        layers[program.places[number]].rounds += program.instructions[number].cost().rounds
+        layers[program.places[number]].cost += Cost(program.instructions[number].cost().rounds)
+    asking = consulting(program.instructions, starts(program.instructions)[0])
+    for number in asking.values():
+        layers[program.places[number]].cost += Cost(consultations=1)
     return sorted(layers.values(), key=lambda layer: layer.first)
 
 

@@ -1,12 +1,14 @@
 """How long a run will take, before anything runs.
 
-    online = rounds · (RTT/2 + overhead of a round) + bytes / bandwidth + a party's own work
+    online = hops · (RTT/2 + overhead of a round) + bytes / bandwidth + a party's own work
     live   = the same with the dealer's work beside the parties', which have nothing prepared
 
-All parties of a round send at once, so it takes half a round trip, and a party that waits for its
-peer's message has its own delivered in the same time. The client's share of the input has to get
-there and that of the result back: one round trip more. The work of an instruction is not derived
-from a rate: it is what each of its readings took on this machine, at its own shapes
+All parties of a round send at once, so it is one hop, which takes half a round trip: a party that
+waits for its peer's message has its own delivered in the same time. A round by way of the dealer is
+two hops, and the parties have nothing to do while the dealer works on its answer; of such a program
+nothing can be dealt ahead, since the dealer has to be there. The client's share of the input has to
+get there and that of the result back: one round trip more. The work of an instruction is not
+derived from a rate: it is what each of its readings took on this machine, at its own shapes
 (runtime/rehearsal.py), so that small convolutions and small batches need no special treatment.
 
 Who shares a core: in one process (`LOCAL`) all roles share the cores there are, so the work of the
@@ -22,6 +24,7 @@ from dataclasses import dataclass
 
 from tacita.compiler.costs import LayerCost
 from tacita.errors import UsageError
+from tacita.program.cost import Cost
 from tacita.program.program import Program
 from tacita.program.schedule import cost_of
 
@@ -96,7 +99,7 @@ class Work:
 
     deal: at the dealer. prepare: at a party, before the inputs are there. online: at a party,
     after that. prepare_beside, online_beside: seconds that pass until all parties have done so, if
-    they do it at once in one process.
+    they do it at once in one process. answer: at the dealer, when it is consulted.
     """
 
     deal: float = 0.0
@@ -104,6 +107,7 @@ class Work:
     online: float = 0.0
     prepare_beside: float = 0.0
     online_beside: float = 0.0
+    answer: float = 0.0
 
     def __add__(self, other: Work) -> Work:
         return Work(
@@ -112,6 +116,7 @@ class Work:
             self.online + other.online,
             self.prepare_beside + other.prepare_beside,
             self.online_beside + other.online_beside,
+            self.answer + other.answer,
         )
 
 
@@ -204,9 +209,9 @@ def predicted(
     over = machine.overheads
     whole = sum(works, start=Work())
     share = Sharing(link, machine.cores, parties)
-    dealt_bytes = cost_of(program.instructions).dealt_bytes
+    handed_bytes = cost_of(program.instructions).handed_bytes
     # Live, dealer and parties are busy at once; whoever takes longest decides.
-    bound = max(share.bounds, key=lambda each: each(whole, dealt_bytes))
+    bound = max(share.bounds, key=lambda each: each(whole, handed_bytes))
     # It was measured in one process, and is no property of machines that are apart.
     live_stretch, online_stretch = (
         (over.live_stretch, over.online_stretch) if link.local else (1.0, 1.0)
@@ -215,24 +220,30 @@ def predicted(
     for layer in layers:
         work = sum((works[number] for number in layer.instructions), start=Work())
         steps = dealt_steps(program, layer.instructions)
-        moving = layer.rounds * link.rtt / 2 + layer.online_bytes(parties) / link.bandwidth
+        moving = moving_time(layer.cost, link, parties)
         times.append(
             Time(
                 online=moving
-                + layer.rounds * over.online_round
+                + layer.cost.hops * over.online_round
                 + online_stretch * share.online(work),
                 live=moving
-                + layer.rounds * over.live_round
-                + live_stretch * bound(work, layer.dealt_bytes),
+                + layer.cost.hops * over.live_round
+                + live_stretch * bound(work, layer.handed_bytes),
                 dealing=work.deal / machine.cores
                 + steps * over.deal_step
-                + layer.dealt_bytes * (over.deal_byte + 1 / link.bandwidth),
-                preparing=share.preparing(work) + layer.dealt_bytes * over.prepare_byte,
+                + layer.handed_bytes * (over.deal_byte + 1 / link.bandwidth),
+                preparing=share.preparing(work) + layer.handed_bytes * over.prepare_byte,
             )
         )
     ends = client_time(program, link)
     fixed = Time(over.online_run + ends, over.live_run + ends, over.deal_run, over.prepare_run)
     return Prediction(link, machine, tuple(times), fixed)
+
+
+def moving_time(cost: Cost, link: Link, parties: int) -> float:
+    """How long messages between the roles are under way, but for what is dealt."""
+    moved = cost.online_bytes(parties) + cost.answered_bytes
+    return cost.hops * link.rtt / 2 + moved / link.bandwidth
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,34 +257,36 @@ class Sharing:
     parties: int
 
     def online(self, work: Work) -> float:
-        return work.online_beside if self.link.local else work.online
+        """A party's work, and the dealer's answers, for which it waits."""
+        return work.answer + (work.online_beside if self.link.local else work.online)
 
     def preparing(self, work: Work) -> float:
         return work.prepare_beside if self.link.local else work.prepare
 
     @property
     def bounds(self) -> tuple[Callable[[Work, int], float], ...]:
-        """Those on a live run, from its work and the bytes that are dealt; the largest decides."""
+        """Those on a live run, from its work and the bytes that the dealer hands out; the largest
+        decides."""
         return self.party_alone, self.dealer_alone, self.all_together
 
-    def party_alone(self, work: Work, dealt_bytes: int) -> float:
+    def party_alone(self, work: Work, handed_bytes: int) -> float:
         return self.preparing(work) + self.online(work)
 
-    def dealer_alone(self, work: Work, dealt_bytes: int) -> float:
-        return work.deal + dealt_bytes / self.link.bandwidth
+    def dealer_alone(self, work: Work, handed_bytes: int) -> float:
+        return work.deal + work.answer + handed_bytes / self.link.bandwidth
 
-    def all_together(self, work: Work, dealt_bytes: int) -> float:
+    def all_together(self, work: Work, handed_bytes: int) -> float:
         """The dealer's work comes on top of the parties' as far as these keep all cores busy."""
         if not self.link.local:
             return 0.0
-        party = self.preparing(work) + self.online(work)
+        party = self.preparing(work) + self.online(work) - work.answer
         idle = max(0, self.cores - self.parties) / self.cores
-        return party * (1 - idle) + work.deal / self.cores
+        return party * (1 - idle) + work.answer + work.deal / self.cores
 
 
 def dealt_steps(program: Program, numbers: Iterable[int]) -> int:
     """How many of these instructions the dealer sends something for."""
-    return sum(program.instructions[number].cost().dealt_bytes > 0 for number in numbers)
+    return sum(program.instructions[number].cost().handed_bytes > 0 for number in numbers)
 
 
 def client_time(program: Program, link: Link) -> float:

@@ -58,6 +58,11 @@ class Report:
         return text(self)
 
     @property
+    def ahead(self) -> bool:
+        """Whether a run can be dealt for ahead of it: not where the dealer is consulted in it."""
+        return not self.cost.consultations
+
+    @property
     def online_bytes(self) -> int:
         """What one party sends in a run, to all others together."""
         return self.cost.online_bytes(self.parties)
@@ -81,7 +86,7 @@ class Report:
         quantities: list[tuple[str, list[float]]] = [
             ("rounds", [layer.rounds for layer in self.layers]),
             ("online bytes", [layer.opened_bytes for layer in self.layers]),
-            ("dealt bytes", [layer.dealt_bytes for layer in self.layers]),
+            ("dealt bytes", [layer.handed_bytes for layer in self.layers]),
         ]
         if self.prediction:
             quantities.append(("live time", [time.live for time in self.times]))
@@ -107,6 +112,7 @@ class Report:
         return (
             f"{link}; a machine for each role, as fast as one core of {machine.name}; open "
             "connections; half a round trip a round, since all parties send at once"
+            + ("" if self.ahead else ", and a whole one where the dealer answers")
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -114,13 +120,11 @@ class Report:
         layers = [
             {
                 "place": layer.place,
-                "rounds": layer.rounds,
-                "online_bytes": layer.online_bytes(self.parties),
-                "dealt_bytes": layer.dealt_bytes,
+                **self._costs(layer.cost),
                 "multiply_adds": layer.multiply_adds,
                 "comparisons": layer.comparisons,
                 "instructions": dict(layer.parts),
-                **({"seconds": asdict(time)} if self.prediction else {}),
+                **self._seconds(time),
             }
             for layer, time in zip(self.layers, self.times, strict=True)
         ]
@@ -131,15 +135,36 @@ class Report:
             "outputs": {name: list(shape) for name, shape in self.outputs},
             "layers": layers,
             "total": {
-                "rounds": self.cost.rounds,
-                "online_bytes": self.online_bytes,
-                "dealt_bytes": self.cost.dealt_bytes,
+                **self._costs(self.cost),
                 "multiply_adds": self.multiply_adds,
                 "comparisons": self.comparisons,
                 "instructions": dict(kinds),
-                **({"seconds": asdict(self.prediction.total)} if self.prediction else {}),
+                **(self._seconds(self.prediction.total) if self.prediction else {}),
             },
-            "prediction": _prediction_as_dict(self.prediction, self.assumptions()),
+            "prediction": self._prediction_as_dict(),
+        }
+
+    def _costs(self, cost: Cost) -> dict[str, int]:
+        return {**asdict(cost), "online_bytes": cost.online_bytes(self.parties)}
+
+    def _seconds(self, time: Time) -> dict[str, dict[str, float | None]]:
+        """Nothing without a prediction; where nothing can be dealt ahead, the live time alone."""
+        if self.prediction is None:
+            return {}
+        return {"seconds": time_as_dict(time, self.ahead)}
+
+    def _prediction_as_dict(self) -> dict[str, Any] | None:
+        if self.prediction is None:
+            return None
+        link, machine = self.prediction.link, self.prediction.machine
+        return {
+            "network": link.name,
+            "rtt_seconds": link.rtt,
+            "bandwidth_bytes_per_second": None if link.local else link.bandwidth,
+            "fixed_seconds": time_as_dict(self.prediction.fixed, self.ahead),
+            "processor": machine.name,
+            "cores": machine.cores,
+            "rests_on": self.assumptions(),
         }
 
     def draw(self, path: str | PathLike[str], title: str = "") -> None:
@@ -153,16 +178,6 @@ class Report:
         draw(self, path, title)
 
 
-def _prediction_as_dict(prediction: Prediction | None, rests_on: str) -> dict[str, Any] | None:
-    if prediction is None:
-        return None
-    link, machine = prediction.link, prediction.machine
-    return {
-        "network": link.name,
-        "rtt_seconds": link.rtt,
-        "bandwidth_bytes_per_second": None if link.local else link.bandwidth,
-        "fixed_seconds": asdict(prediction.fixed),
-        "processor": machine.name,
-        "cores": machine.cores,
-        "rests_on": rests_on,
-    }
+def time_as_dict(time: Time, ahead: bool) -> dict[str, float | None]:
+    """Seconds; None for what there is not where nothing can be dealt ahead."""
+    return {name: each if ahead or name == "live" else None for name, each in asdict(time).items()}

@@ -39,7 +39,13 @@ def show(report: Report, console: Console, title: str = "", precision: str = "")
     unlimited = console.options.update(width=1 << 16)
     table.width = console.measure(table, options=unlimited).maximum
     console.print(table, crop=False, no_wrap=True, overflow="ignore")
-    if report.prediction is not None:
+    if report.prediction is not None and not report.ahead:
+        total = report.prediction.total
+        console.print(
+            f"Predicted: [bold]{seconds(total.live)}[/bold] live; the dealer is consulted in the "
+            "run, so nothing of it can be dealt ahead"
+        )
+    elif report.prediction is not None:
         total = report.prediction.total
         console.print(
             f"Predicted: [bold]{seconds(total.live)}[/bold] live; out of the stock "
@@ -53,8 +59,12 @@ def show(report: Report, console: Console, title: str = "", precision: str = "")
 
 
 def table_of(report: Report) -> Table:
-    """For rich's console: a row for each layer, and the totals at the foot."""
+    """For rich's console: a row for each layer, and the totals at the foot.
+
+    Sent: by a party, in all. Dealt: what the last party is sent, which gets most.
+    """
     timed = report.prediction is not None
+    ahead = timed and report.ahead
     table = Table(box=None, pad_edge=False, show_footer=True, header_style="bold")
     total = report.cost
     online = "" if report.prediction is None else seconds(report.prediction.total.online)
@@ -62,11 +72,13 @@ def table_of(report: Report) -> Table:
     table.add_column("layer", "total", no_wrap=True, footer_style="bold")
     columns = [
         ("rounds", str(total.rounds)),
+        *([] if report.ahead else [("by dealer", str(total.consultations))]),
         ("sent", amount(report.online_bytes, "B")),
-        ("dealt", amount(total.dealt_bytes, "B")),
+        ("dealt", amount(total.handed_bytes, "B")),
         ("mult-adds", amount(report.multiply_adds)),
         ("compared", amount(report.comparisons)),
-        *([("online", online), ("live", live)] if timed else []),
+        *([("online", online)] if ahead else []),
+        *([("live", live)] if timed else []),
     ]
     for heading, footer in columns:
         table.add_column(heading, footer, justify="right", no_wrap=True, footer_style="bold")
@@ -74,16 +86,19 @@ def table_of(report: Report) -> Table:
         cells = [
             escape(layer.place),
             str(layer.rounds or ""),
+            *([] if report.ahead else [str(layer.cost.consultations or "")]),
             amount(layer.online_bytes(report.parties), "B"),
-            amount(layer.dealt_bytes, "B"),
+            amount(layer.handed_bytes, "B"),
             amount(layer.multiply_adds),
             amount(layer.comparisons),
-            *([seconds(time.online), seconds(time.live)] if timed else []),
+            *([seconds(time.online)] if ahead else []),
+            *([seconds(time.live)] if timed else []),
         ]
         table.add_row(*cells)
     if report.prediction is not None:
         ends = report.prediction.fixed
-        blanks = [""] * 5
+        blanks = [""] * (5 if report.ahead else 6)
         name = f"({NO_MODULE}: start and end)"
-        table.add_row(name, *blanks, seconds(ends.online), seconds(ends.live))
+        times = [*([seconds(ends.online)] if ahead else []), seconds(ends.live)]
+        table.add_row(name, *blanks, *times)
     return table

@@ -40,6 +40,9 @@ def share(
     crypto_provider: the dealer of correlated randomness; without one there are sums, products
         with public values and reveals only. It must not collude with a holder.
     dtype: "int" states that the values fit in 32 bits (verified), which makes comparisons cheaper.
+    protocol: how values are compared: "tables", "fss" or "snn" (the latter for two holders), or
+        "auto": what is weighed to be the fastest in this process, operation by operation. Tensors
+        that are computed with one another need the same.
     checked: verify every bound that a protocol relies on; each check discloses one bit.
     bound: states that |value| <= bound (verified); public, and makes comparisons cheaper.
     requires_grad: autograd computes the tensor's gradient, which is private and costs what it

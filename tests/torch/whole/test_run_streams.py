@@ -159,8 +159,8 @@ def known(deployment):
 def flat(written):
     return [
         (number, branch, array.reshape(-1).tolist())
-        for number, dealt in written
-        for branch, arrays in dealt.items()
+        for number, handout in written
+        for branch, arrays in handout.last.items()
         for array in arrays
     ]
 

@@ -20,6 +20,7 @@ from tacita.errors import EncodingError
 from tacita.program.program import Program
 from tacita.runtime.plain import run_plain
 from tacita.torch.encoding import reals_from
+from tacita.torch.precision_warning import PrecisionWarning
 from tacita.torch.whole.explain import DRIFT, explain, without_checks
 from tacita.torch.whole.ranges import run
 
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
 
 MOST_WORK = 1 << 28  # multiply-adds and comparisons of one batch: about a second
 CLOSEST = 3.0  # units: classes that are closer than this may change places by rounding alone
-
-
-class PrecisionWarning(UserWarning):
-    """A model's precision changes what its network answers."""
 
 
 def warn_of_drift(model: Model, inputs: Sequence[torch.Tensor]) -> None:

@@ -6,6 +6,7 @@ import os
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +18,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from tacita.compiler import archive
+from tacita.compiler.planning import in_way
 from tacita.compiler.prediction import link_named
 from tacita.compiler.report import Report
 from tacita.errors import EncodingError, HoldersError, MissingDealerError, ShapeError, UsageError
@@ -24,8 +26,11 @@ from tacita.program.builder import Handle
 from tacita.program.cost import Cost
 from tacita.program.program import Program
 from tacita.program.schedule import cost_of
+from tacita.protocols.sign import Way
+from tacita.protocols.ways import WAYS
 from tacita.ring.fixed_point import Array, Precision
-from tacita.runtime.forecast import forecast
+from tacita.runtime.choosing import AUTO
+from tacita.runtime.forecast import forecast, plan
 from tacita.runtime.plain import run_plain
 from tacita.runtime.progress import Progress
 from tacita.runtime.session import Session
@@ -48,6 +53,7 @@ from tacita.torch.whole.tracing import traced
 
 PRECISION = Precision(base=2, digits=16)
 MARGIN = 4.0  # times the largest value that the samples show
+AHEAD: tuple[Way, ...] = ("tables", "fss")  # ways that can be dealt ahead
 
 
 def export(
@@ -176,6 +182,38 @@ class Model:
         """
         return forecast(self.program, link_named(network), parties)
 
+    def compared_by(
+        self,
+        protocol: str,
+        *,
+        network: str = "local",
+        parties: int = 2,
+        ahead: bool = False,
+        ways: Sequence[Way] = WAYS,
+        progress: Progress | None = None,
+    ) -> Model:
+        """The same network with its values compared in another way; results are the same.
+
+        protocol: a way for all of them, or "auto": for each layer the one that makes a run over
+            such a `network` (as for `report`) the fastest, out of `ways`.
+        parties: more than two can use "tables" alone. ahead: runs are dealt for before, which the
+            time does not count then, and which rules out "snn", for which the dealer is online.
+        Raises UsageError for a protocol that there is not, or not for so many parties, or not
+        ahead. Cost: nothing for one way; for "auto" that of a report for each way.
+        """
+        if protocol == AUTO:
+            link = link_named(network)
+            program, _ = plan(
+                self.program, link, parties, ahead=ahead, ways=ways, progress=progress
+            )
+        else:
+            program = in_way(self.program, protocol, parties, ahead=ahead)
+        if program is self.program:
+            return self
+        model = copy(self)
+        model.program = program
+        return model
+
     def preview(self, *inputs: torch.Tensor) -> Any:
         """What the parties would compute, in the clear: for the owner, to judge the precision."""
         values = run_plain(self.program, self.weights, self.encode(inputs))
@@ -197,14 +235,17 @@ class Model:
         self,
         *holders: Worker,
         crypto_provider: Worker | None = None,
-        protocol: str = "tables",
+        protocol: str | None = None,
         checked: bool = False,
     ) -> SharedModel:
         """Shares the weights among holders, who keep the program: it can be run from then on.
 
         Each weight is opened here once, under its mask, and never again.
 
-        protocol: how comparisons are done; "tables" is all there is.
+        protocol: how values are compared: "tables", "fss" or "snn", or "auto" for what is the
+            fastest for threads of this process, layer by layer, of those that can be dealt ahead;
+            see `compared_by`. None: as the program has it, which is "tables" after `export`. The
+            session has it as well, so inputs that are shared before need the same one.
         checked: the session is one of inputs that are shared with checked=True. A model that was
             exported with checked=True needs one, and gets it.
         """
@@ -213,9 +254,15 @@ class Model:
                 "a whole network needs correlated randomness: pass crypto_provider=…"
             )
         session = open_session(
-            holders, crypto_provider, protocol=protocol, checked=checked or self.checked
+            holders,
+            crypto_provider,
+            protocol=protocol or ("snn" if self.cost.consultations else "tables"),
+            checked=checked or self.checked,
         )
-        return SharedModel(self, session)
+        model = self
+        if protocol is not None:
+            model = self.compared_by(protocol, parties=len(session.holders), ways=AHEAD)
+        return SharedModel(model, session)
 
 
 def require_shapes(program: Program, inputs: Sequence[torch.Tensor]) -> None:
@@ -330,6 +377,12 @@ class SharedModel:
     def _own(self, tensor: PrivateTensor, name: str) -> Handle:
         handle = tensor._handle
         if handle.builder is not self.session:
+            ours, theirs = self.session.protocol, getattr(handle.builder, "protocol", None)
+            if tensor.holders == self.session.holders and theirs != ours:
+                raise HoldersError(
+                    f"input '{name}' is shared with protocol={theirs!r}, the model with "
+                    f"protocol={ours!r}: share both with the same"
+                )
             raise HoldersError(
                 f"input '{name}' is shared among {list(tensor.holders)}, the model among "
                 f"{list(self.session.holders)}, or in another session: share both with the same "
