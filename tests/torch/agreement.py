@@ -24,6 +24,7 @@ class Group:
     holders: list[tacita.VirtualWorker]
     dealer: tacita.VirtualWorker | None
     run: PlainRun | None = None
+    protocol: str = "tables"
 
     def share(self, tensor, precision=PRECISION, *, bound=None, checked=False):
         """A private tensor: integers if the tensor is of integers, else fixed point."""
@@ -38,7 +39,11 @@ class Group:
             return PrivateTensor(handle, Lowering(run, precision))
         encoded = tensor if is_integer(tensor) else tensor.fix_precision(precision)
         return encoded.share(
-            *self.holders, crypto_provider=self.dealer, bound=bound, checked=checked
+            *self.holders,
+            crypto_provider=self.dealer,
+            protocol=self.protocol,
+            bound=bound,
+            checked=checked,
         )
 
     def fixed(self, tensor, precision=PRECISION):

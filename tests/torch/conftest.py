@@ -1,4 +1,7 @@
-"""One suite, three ways to run it: in the clear, among two holders, among three."""
+"""One suite, several ways to run it: in the clear, among two holders, among three.
+
+What compares runs among two holders by every protocol for comparisons, too.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +32,26 @@ def workers(hook):
     return {name: tacita.VirtualWorker(hook, id=name) for name in ("alice", "bob", "carol", "dan")}
 
 
-@pytest.fixture(params=["plain", "two", "three"])
+GROUPS = ["plain", "two", "three"]
+COMPARING = {"test_activation", "test_comparison", "test_extrema", "test_selection", "test_sorting"}
+
+
+def pytest_generate_tests(metafunc):
+    if metafunc.module.__name__.count(".whole."):
+        return  # which has groups of its own
+    if "group" in metafunc.fixturenames:
+        compares = metafunc.module.__name__.rpartition(".")[2] in COMPARING
+        groups = [*GROUPS, *(["fss", "snn"] if compares else [])]
+        metafunc.parametrize("group", groups, indirect=True)
+
+
+@pytest.fixture
 def group(request, workers):
     if request.param == "plain":
         return Group([], None, PlainRun())
-    names = ["alice", "bob", "carol"][: 2 if request.param == "two" else 3]
-    return Group([workers[name] for name in names], workers["dan"])
+    names = ["alice", "bob", "carol"][: 3 if request.param == "three" else 2]
+    protocol = request.param if request.param in ("fss", "snn") else "tables"
+    return Group([workers[name] for name in names], workers["dan"], protocol=protocol)
 
 
 @pytest.fixture

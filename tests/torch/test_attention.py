@@ -147,6 +147,22 @@ def test_an_encoder_layer(share, grad, norm_first):
     assert (revealed(out) - expected).abs().max() < 4 * CLOSE
 
 
+@pytest.mark.parametrize("grad", [True, False])
+def test_an_encoder_with_a_mask_of_padding(share, grad):
+    """As it is made by default: no nested tensor, and positions that are not padding agree."""
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    encoder = nn.TransformerEncoder(layer, 2).eval()
+    x = torch.randn(2, 5, 8)
+    padding = torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
+    with torch.no_grad():
+        expected = encoder(x, src_key_padding_mask=padding)
+    share(encoder)
+    with torch.set_grad_enabled(grad):
+        out = revealed(encoder(share(x), src_key_padding_mask=padding))
+    assert (out - expected)[~padding].abs().max() < 4 * CLOSE
+
+
 def test_a_decoder_layer_sees_no_later_position(share):
     torch.manual_seed(0)
     layer = nn.TransformerDecoderLayer(8, 2, 16, batch_first=True).eval()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tacita import export
-from tacita.errors import BoundExceeded, ShapeError, UnsupportedOperation
+from tacita.errors import BoundExceeded, PrecisionError, ShapeError, UnsupportedOperation
 from tacita.protocols import OneHot
 from tacita.ring.fixed_point import Precision
 from tacita.runtime.plain import PlainRun
@@ -256,3 +256,13 @@ def test_in_a_whole_network(workers):
     close(rows, expected, precision=BITS)
     close(best, table[places], precision=BITS)
     close(hot, F.one_hot(places, 4), precision=BITS)
+
+
+def test_a_public_table_and_private_integers_lack_a_precision(pair):
+    """Nothing says how many digits rows have; whole numbers in fixed precision do."""
+    table = torch.nn.Embedding(4, 3)
+    index = torch.tensor([0, 3, 1])
+    with pytest.raises(PrecisionError, match=r"table is public .* embedding.fix_precision"):
+        table(pair.share(index))
+    with torch.no_grad():
+        close(table(pair.fixed(index)), stored(table(index)), 1)

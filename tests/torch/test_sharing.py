@@ -116,7 +116,7 @@ def test_unknown_choices(pair):
     with pytest.raises(UsageError, match="tables"):
         one.share(*pair.holders, protocol="mpc")
     with pytest.raises(UsageError, match="tables"):
-        one.fix_precision().share(*pair.holders, protocol="snn")
+        one.fix_precision().share(*pair.holders, protocol="gmw")
     with pytest.raises(UsageError, match="'long'"):
         one.share(*pair.holders, dtype="float")
     with pytest.raises(UsageError, match="'long'"):

@@ -116,6 +116,7 @@ def test_optimizers_without_a_quotient(optimizer, gain, pair):
         lambda p: optim.Adagrad(p, lr=0.1),
     ],
 )
+@pytest.mark.filterwarnings("ignore::tacita.torch.precision_warning.PrecisionWarning")
 def test_optimizers_that_divide_by_a_root(optimizer, pair):
     """Each step is of size lr; where a gradient is as small as its rounding, its sign is chance.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -42,6 +42,8 @@ from tacita.torch.lowering import (
     pooling,
     pooling_gradients,
     powers,
+    probabilities,
+    products,
     rearrangement,
     reciprocals,
     reduction,
@@ -129,6 +131,8 @@ _VALUES: dict[str, Lowered] = {
     "nll_loss2d_forward.default": cross_entropy.nll_loss_forward,
     "nll_loss2d_backward.default": cross_entropy.nll_loss_backward,
     "binary_cross_entropy_with_logits.default": cross_entropy.binary_cross_entropy_with_logits,
+    "binary_cross_entropy.default": probabilities.binary_cross_entropy,
+    "binary_cross_entropy_backward.default": probabilities.binary_cross_entropy_backward,
     # norms and spreads
     "linalg_vector_norm.default": norms.vector_norm,
     "norm.Scalar": norms.norm,
@@ -156,6 +160,7 @@ _VALUES: dict[str, Lowered] = {
     ),
     "_native_multi_head_attention.default": encoder_layer.multi_head_attention,
     "_transformer_encoder_layer_fwd.default": encoder_layer.encoder_layer,
+    "_nested_tensor_from_mask_left_aligned.default": conversion.not_nested,
     # convolutions
     "convolution.default": convolution.convolution,
     "conv1d.default": convolution.ordinary,
@@ -313,6 +318,9 @@ _VALUES: dict[str, Lowered] = {
     "mean.default": reduction.mean,
     "mean.dim": reduction.mean,
     "cumsum.default": reduction.cumsum,
+    "prod.default": products.product,
+    "prod.dim_int": products.product,
+    "cumprod.default": products.cumprod,
     # joining
     "cat.default": joining.cat,
     "stack.default": joining.stack,
@@ -502,6 +510,19 @@ _OVERLOADS = {
     "pow_.Tensor": "pow.Tensor_Tensor",
     "transpose_.default": "transpose.int",
 }
+
+
+@lru_cache(maxsize=1024)
+def without_out(into: Any) -> Any | None:
+    """The operation whose result another overload writes to `out`: maximum for maximum.out."""
+    wanted = [(each.name, str(each.type)) for each in into._schema.arguments if not each.is_out]
+    packet = into.overloadpacket
+    for name in packet.overloads():
+        overload = getattr(packet, name)
+        taken = [(each.name, str(each.type)) for each in overload._schema.arguments]
+        if taken == wanted and not overload._schema.is_mutable:
+            return overload
+    return None
 
 
 def functional(in_place: Any) -> Any | None:

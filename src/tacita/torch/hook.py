@@ -1,4 +1,5 @@
-"""TorchHook: PySyft's methods on torch.Tensor and nn.Module, while the hook is installed.
+"""TorchHook: PySyft's methods on torch.Tensor and nn.Module, and a look at each optimizer's step
+(optimizers.py), while the hook is installed.
 
 Importing tacita changes nothing in torch; this does, and `unhook()` undoes it.
 """
@@ -10,6 +11,7 @@ from typing import Any, NoReturn
 
 import torch
 from torch import nn, optim
+from torch.optim import optimizer as steps
 
 from tacita.errors import HoldersError, UsageError
 from tacita.torch import module as modules
@@ -114,6 +116,11 @@ METHODS: tuple[tuple[type, dict[str, Any]], ...] = (
 )
 
 
+def _step_hooks() -> dict[int, Any]:
+    """Torch's own, on the steps of all optimizers; its public function only adds to them."""
+    return steps._global_optimizer_pre_hooks
+
+
 class TorchHook:
     """Installs the methods; a second hook finds them there and changes nothing.
 
@@ -134,6 +141,8 @@ class TorchHook:
         for owner, methods in METHODS:
             for name, method in methods.items():
                 setattr(owner, name, method)
+        if optimizers.before_step not in _step_hooks().values():
+            steps.register_optimizer_step_pre_hook(optimizers.before_step)
 
     def unhook(self) -> None:
         """Removes the methods, from whichever hook they are; what is shared stays usable."""
@@ -141,6 +150,9 @@ class TorchHook:
             for name, method in methods.items():
                 if owner.__dict__.get(name) is method:
                     delattr(owner, name)
+        hooks = _step_hooks()
+        for key in [key for key, each in hooks.items() if each is optimizers.before_step]:
+            del hooks[key]
 
     def __repr__(self) -> str:
         return "TorchHook()"

@@ -24,6 +24,7 @@ from tacita.torch.pointer_tensor import send as sent
 from tacita.torch.private_tensor import PrivateTensor
 from tacita.torch.ring_tensor import RingTensor
 from tacita.torch.sharing import PYSYFT_DEFAULT, open_session, ring_values
+from tacita.torch.stale import mark_replaced
 
 Place = tuple[dict[str, Any], str]
 
@@ -57,8 +58,10 @@ def replace(
         if isinstance(old, nn.Parameter):
             grad = old.requires_grad if requires_grad is None else requires_grad
             new = nn.Parameter(new, requires_grad=grad)
-        made.append((new, where))
-    for new, where in made:
+        made.append((old, new, where))
+    for old, new, where in made:
+        if isinstance(old, nn.Parameter):
+            mark_replaced(old, new)
         for held, name in where:
             held[name] = new
     return len(made)
@@ -126,9 +129,8 @@ def share(
     requires_grad: of all parameters; True to train them.
 
     The module has new parameters afterwards, as after `fix_precision()`, `get()` and
-    `float_precision()`. An optimizer that was made before holds the old ones: its `step()` finds
-    no gradients there and changes nothing, without a word: make it of the new `parameters()`.
-    The optimizer's own `fix_precision()` refuses parameters that are in the clear.
+    `float_precision()`. An optimizer that was made before holds the old ones, and its `step()`
+    raises UsageError: make it of the new `parameters()`.
     """
 
     def convert(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:

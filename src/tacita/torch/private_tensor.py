@@ -196,7 +196,10 @@ def _why(first: PrivateTensor, second: PrivateTensor) -> str:
     for name in ("protocol", "checked"):
         values = [getattr(each._lowering.builder, name, None) for each in (first, second)]
         if values[0] != values[1]:
-            return f", crypto provider and {name}= ({values[0]!r} and {values[1]!r} here)"
+            return (
+                f", crypto provider and {name}= ({values[0]!r} and {values[1]!r} here): share both "
+                "with the same"
+            )
     return (
         "; their sessions differ: one has ended, or a worker was made twice under one id. Make "
         "workers once, and share the older data again"

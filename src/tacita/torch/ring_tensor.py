@@ -17,7 +17,7 @@ from tacita.program.builder import Handle
 from tacita.ring.fixed_point import Precision
 from tacita.torch import assignment
 from tacita.torch.aliases import Aliases, require_unaliased, share_memory, unaliased
-from tacita.torch.aten import TABLE, Entry, functional, operation
+from tacita.torch.aten import TABLE, Entry, functional, operation, without_out
 from tacita.torch.lowering import Lowering
 from tacita.torch.lowering.arithmetic import handle_of
 from tacita.torch.lowering.shape import expand
@@ -287,8 +287,9 @@ def _lower(entry: Entry, func: Any, lowering: Lowering, operands: list[Any], nam
         return entry.lower(lowering, *operands, **named)
     except UnsupportedOperation as error:
         where = module_path()
+        text = str(error).removeprefix(f"{func}: ")  # which some name themselves
         raise UnsupportedOperation(
-            f"{func}{f' in module {where}' if where else ''}: {error}"
+            f"{func}{f' in module {where}' if where else ''}: {text}"
         ) from None
 
 
@@ -307,6 +308,8 @@ def _unlisted(cls: type[RingTensor], func: Any, args: Any, kwargs: Named) -> Any
     """In-place operations, those on several tensors, and what torch itself builds of others."""
     if str(func).startswith("aten._foreach_"):
         return _for_each(func, args, kwargs)
+    if "out" in kwargs and (entry := TABLE.get(without_out(func))) is not None:
+        return _written_out(entry, func, args, dict(kwargs))
     if func._schema.is_mutable and "out" not in kwargs:
         if func in FILLS:
             return _filled(func, *args)
@@ -357,6 +360,18 @@ def _in_place(entry: Entry, wanted: Any, func: Any, args: Any, kwargs: Named) ->
         # What an optimizer remembers of gradients has their digits from now on.
         target._lowering = lowering
     target._become(_lower(entry, wanted, lowering, operands, named))
+    lowering.builder.flush()
+    return target
+
+
+def _written_out(entry: Entry, func: Any, args: Any, kwargs: Named) -> RingTensor:
+    """torch.maximum(a, b, out=c), which optimizers write: c becomes the result."""
+    target = _target(func, kwargs.pop("out"))
+    lowering, operands, named = _operands((*args, target), kwargs)
+    _same_kind(target, lowering)
+    if lowering.scale > target._lowering.scale and not target.requires_grad:
+        target._lowering = lowering
+    target._become(_lower(entry, func, lowering, operands[:-1], named))
     lowering.builder.flush()
     return target
 

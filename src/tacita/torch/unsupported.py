@@ -46,7 +46,6 @@ _INSTEAD = {
     "avg_pool3d": "two-dimensional pooling",
     "scatter": "torch.where with a public mask",
     "bitwise_left_shift": "a product with a power of two",
-    "prod": "a product written out",
 }
 
 

@@ -48,6 +48,15 @@ def to_copy(
     )
 
 
+def not_nested(*_: Any) -> bool:
+    """False: the mask of padding is applied to the scores, and no nested tensor is made of it.
+
+    So `nn.TransformerEncoder` computes padded positions as well, where torch's fast path leaves
+    zeros.
+    """
+    return False
+
+
 def zeros_like(low: Lowering, x: Handle, **_: Any) -> Handle:
     return low.zeros(x.wire.shape)
 

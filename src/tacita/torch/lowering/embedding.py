@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import torch
 
-from tacita.errors import ShapeError, UnsupportedOperation
+from tacita.errors import PrecisionError, ShapeError, UnsupportedOperation
 from tacita.program.builder import Handle
 from tacita.torch.lowering import lookup
 from tacita.torch.lowering.arithmetic import mul
@@ -35,6 +35,13 @@ def embedding(
     if sparse:
         raise UnsupportedOperation("a private table has no sparse gradients: leave out sparse=True")
     if isinstance(indices, Handle):
+        if low.precision is None and isinstance(table, torch.Tensor) and table.is_floating_point():
+            raise PrecisionError(
+                "embedding: the table is public and the indices are private integers, so nothing "
+                "says at which precision the rows should be: encode the table, as in "
+                "embedding.fix_precision().share(…), or give the indices in fixed precision, as in "
+                "indices.fix_precision().share(…) of whole numbers"
+            )
         return lookup.rows(low, table, indices, WHAT, keep=keep)
     places = _public(indices)
     assert isinstance(table, Handle)

@@ -68,7 +68,8 @@ def raised(low: Lowering, e: Exponent, what: str) -> Handle:
     e, found = fitted(low, e, least, most, BITS, what)
     x = e.handle
     if bound is None or bound > MOST:
-        x = at_most(low, x, floor(MOST * e.scale), f"{what} of an exponent above {MOST:g}")
+        most_of = f"{what} of an exponent above {MOST:g}"
+        x = at_most(low, x, floor(MOST * e.scale), most_of, "is one; clamp(max=…) it first")
     # Ends in units of the wire's own scale, which is not that of the exponent.
     units = x.wire.scale / e.scale
     parts = clamped(low, x, least / units, most / units, what)

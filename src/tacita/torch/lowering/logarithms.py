@@ -47,19 +47,28 @@ def log1p(low: Lowering, x: Handle) -> Handle:
 
 
 def logarithm(
-    low: Lowering, v: Handle, function: Function, of_base: float, what: str, least: int = 1
+    low: Lowering,
+    v: Handle,
+    function: Function,
+    of_base: float,
+    what: str,
+    least: int = 1,
+    *,
+    guarding: bool = False,
 ) -> Handle:
     """log(v)/of_base, of which `function` is the part within an octave; see the top of the file.
 
     least: a public number that no ring value of v is below; above 1, nothing guards against less.
+    guarding: what is less than one unit counts as one in checked mode too, without an error.
     Raises PrecisionError for integers.
     """
     need_precision(low, what)
     shape, scale = v.wire.shape, v.wire.scale
     if not v.wire.size:
         return low.zeros(shape, low.scale)
-    if least <= 1:
-        v = at_least(low, v, 1, f"{what} of a number that is not positive")
+    if least <= 1 and not guarding:
+        positive = f"{what} of a number that is not positive"
+        v = at_least(low, v, 1, positive, "is one; clamp(min=…) it first, or add a small number")
     # m has the scale of the octave that is the highest, and the waves' result depends on that.
     out_scale = unit_of(low, BASE ** octaves(v, least, BASE).top) << WAVE_BITS
 

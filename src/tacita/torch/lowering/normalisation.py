@@ -32,10 +32,16 @@ from tacita.torch.lowering.arithmetic import (
 from tacita.torch.lowering.expected import VARIANCE
 from tacita.torch.lowering.lowering import Lowering
 from tacita.torch.lowering.operands import Operand, factor, need_precision
-from tacita.torch.lowering.positive import in_range
+from tacita.torch.lowering.positive import in_range, squarable
 from tacita.torch.lowering.reduction import mean
 from tacita.torch.lowering.roots import inverse_root
-from tacita.torch.lowering.scales import descaled, relabelled, settled, truncated
+from tacita.torch.lowering.scales import (
+    SMALLER,
+    descaled,
+    relabelled,
+    settled,
+    truncated,
+)
 from tacita.torch.lowering.shape import permuted, reshaped
 from tacita.torch.lowering.updates import Updating
 
@@ -64,6 +70,7 @@ def standardised(
     if centred:
         rows = sub(low, rows, middle)
     (rows,) = descaled(low, (rows,), WHAT)
+    rows = squarable(low, rows, WHAT)
     spread = mean(low, square(low, rows), 1, keepdim=True)
     inverse = inverse_of(low, spread, eps)
     bound = None
@@ -92,8 +99,12 @@ def inverse_of(low: Lowering, variance: Handle, eps: float) -> Handle:
         if by_octave.fits(*ends):
             raised = in_range(low, raised, *ends, "the variance of a normalisation")
             return by_octave.inverse_root_within(low, raised, *ends, KNOWN_BITS, WHAT)
+    if raised.wire.bound is not None and raised.wire.bound <= WIDEST_SQUARE:
+        return inverse_root(low, raised, least)
+    too_wide = f"is below 0 or above {WIDEST_SQUARE / scale:.6g}; {SMALLER}"
+    raised = in_range(low, raised, 0, WIDEST_SQUARE, "variance of a normalisation", too_wide)
     # Arithmetic knows a square of the largest bound only: the range is what the top states.
-    if raised.wire.bound is not None and raised.wire.bound > WIDEST_SQUARE:
+    if raised.wire.bound is not None:
         raised = relabelled(low, raised, scale, WIDEST_SQUARE)
     return inverse_root(low, raised, least)
 

@@ -1,6 +1,7 @@
 """Norms, variances and standard deviations over dimensions.
 
-Range: a sum of squares, at the square of the precision's scale, has to stay below 2^60.
+Range: a sum of squares, at the square of the precision's scale, has to stay below 2^60; in checked
+    mode one that does not is an error.
 Error: that of squares of values rounded to the precision, and that of the root (roots.py).
 Cost: one product, and for norms and standard deviations the rounds of a root.
 """
@@ -17,6 +18,7 @@ from tacita.torch.lowering.arithmetic import square, sub
 from tacita.torch.lowering.extrema import amax, amin
 from tacita.torch.lowering.lowering import Lowering
 from tacita.torch.lowering.operands import Number, need_precision
+from tacita.torch.lowering.positive import squarable
 from tacita.torch.lowering.reduction import dims_of, mean, sum_
 from tacita.torch.lowering.roots import root
 from tacita.torch.lowering.scales import descaled, rescaled
@@ -32,6 +34,7 @@ def vector_norm(
     if ord == 2:
         need_precision(low, "norm")
         (x,) = descaled(low, (x,), "norm")
+        x = squarable(low, x, "norm")
         return root(low, sum_(low, square(low, x), dim, keepdim))
     if ord == 1:
         return sum_(low, abs_(low, x), dim, keepdim)
@@ -67,6 +70,7 @@ def var(
             f"{divisor}"
         )
     (centred,) = descaled(low, (sub(low, x, mean(low, x, dim, keepdim=True)),), "variance")
+    centred = squarable(low, centred, "variance")
     total = sum_(low, square(low, centred), dim, keepdim)
     return rescaled(low, total, total.wire.scale * int(divisor))
 

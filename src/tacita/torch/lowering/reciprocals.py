@@ -5,7 +5,7 @@ Range: 1/b for |b| from one unit of the precision (or SMALLEST, if that is large
     with the sign that it has (zero: +): 1/0 is the largest reciprocal that there is, and 0/0 is 0.
     In checked mode it is an error that names the operation. a/b has to be below 2^60 in ring units
     of its scale, which is 2^26 times the precision's up to 16 bits: 2^18 there, 2^24 for three
-    decimals.
+    decimals; beyond, results are wrong, and in checked mode an error.
 Computes: |b| and the sign by one ReLU; the octave e of |b|, 4^e <= |b| < 4^(e+1), m = |b|/4^e
     exactly and f = ±4^-e (octaves.py); 1/m by waves on [1, 4) (waves.py), truncated to WORKING
     bits; its product with f, or with a·f where there is a numerator.
@@ -33,7 +33,14 @@ from tacita.torch.lowering.lowering import Lowering, Shape
 from tacita.torch.lowering.octaves import Column, normalised
 from tacita.torch.lowering.operands import Operand, need_precision
 from tacita.torch.lowering.positive import at_least
-from tacita.torch.lowering.scales import descaled, divisible, truncated, with_masks_digits
+from tacita.torch.lowering.scales import (
+    SMALLER,
+    descaled,
+    divisible,
+    truncated,
+    with_masks_digits,
+    within,
+)
 from tacita.torch.lowering.selection import POSITIVE, exact_relu
 from tacita.torch.lowering.shape import expanded
 from tacita.torch.lowering.waves import odd_part, waved
@@ -44,6 +51,7 @@ FINEST_FACTOR = 28  # bits after its point
 SMALLEST = 2.0**-20  # of a divisor, where the precision has a smaller unit
 FINER = 8  # bits beyond those of the precision, of a numerator times f
 FINEST = 24  # bits of that in all
+LARGEST = 1 << 60  # ring value of a quotient
 WHAT = "division"
 
 
@@ -72,7 +80,8 @@ def quotient(low: Lowering, a: Operand, b: Handle) -> Handle:
         return low.zeros(shape, low.scale)
     least = max(1, ceil(b.wire.scale * max(SMALLEST, 1 / low.scale)))
     size, sign = _size_and_sign(low, b)
-    size = at_least(low, size, least, "division by zero, or by less than one unit")
+    zero = "division by zero, or by less than one unit"
+    size = at_least(low, size, least, zero, "is one; add a small number, or clamp(min=…) it first")
     # The sign goes to the numerator, whose product with f has to wait for that in any case.
     if isinstance(a, Handle):
         (a,) = descaled(low, (a,), WHAT)
@@ -87,7 +96,16 @@ def quotient(low: Lowering, a: Operand, b: Handle) -> Handle:
     low.mask((m, whole), WHAT)
     top = _rounded(low, whole)
     near = expanded(low, _near(low, m, top), shape)
-    return exact_product(low, near, top, shape, what=WHAT)
+    out = exact_product(low, near, top, shape, what=WHAT)
+    return _representable(low, out) if low.builder.checked else out
+
+
+def _representable(low: Lowering, quotient: Handle) -> Handle:
+    """The quotient, with a proof that it is not too large."""
+    low.mask((quotient,), WHAT)
+    limit = LARGEST / quotient.wire.scale
+    outside = f"is above {limit:.6g} in size, which is what fits in the ring; {SMALLER}"
+    return within(low, quotient, LARGEST - 1, "quotient", outside)
 
 
 def _shape(a: Operand) -> Shape:

@@ -3,7 +3,7 @@
 Range: v > 0, with a ring value V = v·scale below 2^60 (or below v's bound, where there is one), and
     results times the scale they come out at below 2^39. A v of 0, or a negative one, counts as the
     least there is, one unit: sqrt results in 0 for it; in checked mode a negative one is an error,
-    and for 1/sqrt one of 0 too.
+    for 1/sqrt one of 0 too, and so is one that is too large.
 Computes: the octave e of V, 4^e <= V < 4^(e+1), and m = V/4^e exactly (octaves.py); 1/sqrt(m) or
     sqrt(m) by waves on [1, 4) (waves.py), truncated to WORKING bits; its product with 2^-e or 2^e.
 Error: the approximation is within ROOT_ERROR, relatively (compiler/functions.py); a truncation to
@@ -28,12 +28,13 @@ from tacita.torch.lowering.arithmetic import exact_product
 from tacita.torch.lowering.lowering import Lowering
 from tacita.torch.lowering.octaves import Column, normalised
 from tacita.torch.lowering.operands import need_precision
-from tacita.torch.lowering.positive import at_least
-from tacita.torch.lowering.scales import descaled, relabelled, with_masks_digits
+from tacita.torch.lowering.positive import in_range
+from tacita.torch.lowering.scales import SMALLER, descaled, relabelled, with_masks_digits
 from tacita.torch.lowering.waves import waved
 
 WORKING = 20  # bits after the point, of a root within its octave
 OCTAVES = 60  # the widest V
+WIDEST = (1 << OCTAVES) - 1
 FINER = 12  # bits that a result may have beyond the precision's scale
 ROOM = 46  # bits of a product of a result with a value of size 1, at the most
 MARGIN = 5  # octaves may be off by this: the approximations hold from 1 - 2^-MARGIN on
@@ -54,7 +55,7 @@ def inverse_root(low: Lowering, v: Handle, least: int = 1) -> Handle:
     # Where nothing is promised of v, zero is met as well.
     guarded = least <= 1
     if guarded:
-        v = at_least(low, v, 1, "rsqrt of a number that is not positive")
+        v = _in_range(low, v, 1, "rsqrt of a number that is not positive")
     return _by_octave(
         low, v, INVERSE_ROOT, least, finer,
         Column(lambda e: round(sqrt(scale) / 2**e * unit), 1, round(sqrt(scale) * unit)),
@@ -72,9 +73,18 @@ def root(low: Lowering, v: Handle) -> Handle:
     bits = OCTAVES if v.wire.bound is None else min(OCTAVES, max(2, v.wire.bound.bit_length()))
     finer = finer_bits(low, 2 ** (bits / 2) / sqrt(scale))
     unit = low.scale << finer
-    v = at_least(low, v, 0, "sqrt of a negative number")
+    v = _in_range(low, v, 0, "sqrt of a negative number")
     column = Column(lambda e: round(2**e / sqrt(scale) * unit), 1)
     return _by_octave(low, v, ROOT, 1, finer, column, guarded=True)
+
+
+def _in_range(low: Lowering, v: Handle, least: int, what: str) -> Handle:
+    """v, which in checked mode fails where it has no root: a sum of squares that is too large may
+    have become a negative number, so both ends are one check."""
+    most = WIDEST if v.wire.bound is None else min(v.wire.bound, WIDEST)
+    outside = f"is one; clamp(min=…) it first, or else: {SMALLER}"
+    above = f"{what}, or of one above {most / v.wire.scale:.6g}"
+    return in_range(low, v, least, max(most, least + 1), above, outside)
 
 
 def _by_octave(

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from fractions import Fraction
 from math import lcm
 
-import torch
-
+from tacita.compiler.recorder import Recorder
 from tacita.errors import EncodingError
 from tacita.program.builder import Handle
 from tacita.program.wire import TRUNCATION_BITS
 from tacita.protocols import Reshape, Truncate, WithinBound, sign
 from tacita.ring.fixed_point import LARGEST
 from tacita.torch.lowering.lowering import Lowering
+from tacita.torch.lowering.places import described
 from tacita.torch.lowering.shape import VIEW, viewed
 
 # A divisor that leaves nothing of any value that truncation accepts.
@@ -27,6 +27,8 @@ MASKS_DIGITS = "digits of masks"  # in `derived`: see with_masks_digits
 MULTIPLE = "multiple"  # in `derived`: a public multiple of a wire that may be revealed as it is
 CLOSE_BITS = 20  # of the quotient of two scales that is no integer
 ROUNDED = "rounded"  # in `derived`: the wire truncated
+# What to do about values that do not fit, in any operation of a forward or backward pass.
+SMALLER = "keep values smaller (scale inputs, clip gradients, lower the rate) or take fewer digits"
 SETTLED = "settled"  # in `derived`: at the scale of gradients it needs no truncation
 
 
@@ -193,21 +195,37 @@ def truncated(
     return low.emit(Truncate(out.id, handle.wire.id, divisor, bits, wire.shape), out)
 
 
-def within(low: Lowering, handle: Handle, widest: int, what: str) -> Handle:
-    """In checked mode, the masked wire with a proof that it keeps its bound, or else `widest`."""
+def within(
+    low: Lowering, handle: Handle, widest: int, what: str, outside: str | None = None
+) -> Handle:
+    """In checked mode, the masked wire with a proof that it keeps its bound, or else `widest`.
+
+    what: the operation, for the error. outside: what is said of such a value, and what to do about
+    it, where that is not the bound.
+    """
     wire = handle.wire
     if not low.builder.checked or not wire.size:
         return handle
     bound = widest if wire.bound is None else min(wire.bound, widest)
-    node = torch._C._current_autograd_node()
-    if node is not None:
-        what = f"backward pass ({node.name()}): {what}"
+    exporting = isinstance(low.builder, Recorder)  # which knows places and scales itself
+    if not exporting:
+        if outside is None:
+            outside = _beyond(bound / wire.scale, declared=wire.bound is not None)
+        what = f"{described(what)}: a value of the private tensor of shape {wire.shape} {outside}"
     out = low.wire(wire.shape, wire.scale, wire.bound, bit=wire.bit)
     # Values may lie anywhere in the ring: the check itself relies on no bound.
     width = sign.width(64, 2 * wire.size)
-    return low.emit(
-        WithinBound(out.id, handle.wire.id, bound, what, wire.shape, width), out, handle
-    )
+    check = WithinBound(out.id, handle.wire.id, bound, what, wire.shape, width, said=not exporting)
+    return low.emit(check, out, handle)
+
+
+def _beyond(limit: float, *, declared: bool) -> str:
+    if declared:
+        return (
+            f"lies outside the bound of {limit:.6g} that was declared, or follows from what was; "
+            "declare a larger bound"
+        )
+    return f"lies outside the bound of {limit:.6g}, which is what fits in the ring; {SMALLER}"
 
 
 def aligned(
