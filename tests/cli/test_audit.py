@@ -1,14 +1,17 @@
 """`tacita audit`: what it shows, and that it finds the first record that was changed."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from tacita import service
 from tacita.cli.audit import moment
 from tacita.errors import UsageError
 from tacita.network.identity import Principal
-from tacita.service.audit import AuditLog
+from tacita.service.audit import EVENTS, AuditLog
 from tacita.service.audit_chain import verify
 
 CAROL, DAVE = Principal("client", "carol", "ab" * 32), Principal("client", "dave", "cd" * 32)
@@ -52,6 +55,23 @@ def test_all_records_and_the_last_digest(run, log):
         f'query={"34" * 16}  shapes={{"y":[4,10]}}',
     ]
     assert lines[-1] == (f"6 records verified, 6 shown. Digest of the last: {verify(log).last}")
+
+
+def test_an_event_that_there_is_not(run, log):
+    result = run("audit", str(log), "--event", "nonsense")
+    assert result.exit_code != 0
+    assert "--event nonsense" in result.stderr
+    for event in ("reveal", "publish", "unsave"):
+        assert event in result.stderr
+    assert result.stdout == ""
+
+
+def test_every_event_that_is_written_is_known():
+    """Otherwise records could not be asked for."""
+    written = set()
+    for path in Path(service.__file__).parent.rglob("*.py"):
+        written |= set(re.findall(r"record\(\s*\"([a-z]+)\"", path.read_text()))
+    assert {"publish", "session", "unsave", "refuse"} <= written <= set(EVENTS)
 
 
 def test_nothing_that_a_terminal_obeys_is_printed(run, log):

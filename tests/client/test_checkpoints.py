@@ -1,5 +1,6 @@
 """What is saved at daemons: on whose terms, and after their restart."""
 
+import io
 import json
 
 import msgspec
@@ -12,6 +13,8 @@ from tacita.client.remote_worker import RemoteWorker
 from tacita.errors import ConfigError, PeerFailed, Refused, UsageError
 from tacita.network.authority import issue
 from tacita.service.config import ClientConfig, Limits
+from tacita.service.logs import logger
+from tacita.service.party import PartyService
 
 from ..service.daemons import Daemons
 
@@ -92,6 +95,44 @@ def test_what_is_saved_outlives_the_daemons(daemons, workers):
     for name, tensor in fresh.get().float_precision().state_dict().items():
         assert (tensor - plain[name]).abs().max() <= 2.0**-17  # half a unit of encoding
     removed("outlives", hospital)
+
+
+def test_a_file_that_cannot_be_read_keeps_no_party_from_starting(daemons, workers):
+    """The party says which; only what is in it is refused, and nothing is saved over it."""
+    hospital = workers("hospital")
+    shared(SCANS, hospital).save_private("whole")
+    folder = daemons.folder / "bob" / "checkpoints"
+    before = set(folder.iterdir())
+    shared(OTHERS, hospital).save_private("harmed")
+    (path,) = set(folder.iterdir()) - before
+    data = path.read_bytes()
+    path.write_bytes(data[:-1])
+    daemons.stop_party("bob")
+    said = io.StringIO()
+    bob = PartyService(daemons.party_config("bob"), logger("party:bob", stream=said))
+    daemons.parties["bob"] = bob
+    bob.start()
+    daemons.wait_connected()
+    (line,) = [each for each in said.getvalue().splitlines() if path.name in each]
+    assert json.loads(line)["event"] == "a saved file cannot be read"
+    told = {
+        name: daemons.parties[name].status(daemons.principals["hospital"])["unreadable"]
+        for name in daemons.names
+    }
+    assert told["alice"] == []
+    assert [str(path) in each for each in told["bob"]] == [True]
+    assert daemons.parties["bob"].status(daemons.principals["clinic"])["unreadable"] == []
+    assert torch.equal(values(loaded("whole", hospital, patience=30)), SCANS)
+    with pytest.raises(UsageError, match=f"bob has version 1 of 'harmed'.*{path.name}"):
+        loaded("harmed", hospital)
+    with pytest.raises(UsageError, match=f"bob has version 1 of 'harmed'.*{path.name}"):
+        shared(SCANS, hospital).save_private("harmed")
+    assert path.read_bytes() == data[:-1]
+    path.write_bytes(data)
+    restart(daemons)
+    assert torch.equal(values(loaded("harmed", hospital, patience=30)), OTHERS)
+    removed("harmed", hospital)
+    removed("whole", hospital)
 
 
 def test_a_trained_model_goes_to_whom_all_owners_of_data_named(daemons, workers):

@@ -127,6 +127,13 @@ def test_parties_that_do_not_see_each_other(looked, healthy):
     assert "does not see bob" in found["alice", "links"].says
 
 
+def test_a_party_that_cannot_read_what_was_saved(looked, healthy):
+    healthy.engines[1].told["unreadable"] = ["bob/checkpoints/00ff is cut off; restore it"]
+    found = looked()
+    assert bad(found) == {("bob", "saved")}
+    assert "00ff is cut off" in found["bob", "saved"].says
+
+
 def test_another_network(looked, healthy):
     healthy.engines[0].told["parties"] = ["bob", "alice"]
     assert bad(looked()) == {("alice", "network")}

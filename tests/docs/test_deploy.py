@@ -127,8 +127,8 @@ def test_a_unit(name, prefix, monkeypatch):
     monkeypatch.setenv(variable, value)
     loaded = getattr(config, f"load_{name}")(DEPLOY / f"{name}.toml")
     assert str(loaded.data) == f"/var/lib/{service['StateDirectory']}"
-    # Who stops it waits longer than it takes.
-    assert float(service["TimeoutStopSec"]) > Limits().shutdown
+    # Who stops it waits longer than it takes: for queries, and for what is written then.
+    assert float(service["TimeoutStopSec"]) > 2 * Limits().shutdown
     assert service["LimitCORE"] == "0"
     assert service["UMask"] == "0077"
 

@@ -13,6 +13,7 @@ import typer
 from tacita.cli.complaint import OURS, complaining
 from tacita.cli.terminal import printable
 from tacita.errors import DataError, UsageError
+from tacita.service.audit import EVENTS
 from tacita.service.audit_chain import DIGEST, Record, lacks, records_in
 from tacita.service.policy import check_pattern
 
@@ -45,7 +46,11 @@ def audit(
     ] = None,
     event: Annotated[
         list[str] | None,
-        typer.Option("--event", metavar="EVENT", help="Show these events. Repeatable."),
+        typer.Option(
+            "--event",
+            metavar="EVENT",
+            help=f"Show these events, of {', '.join(EVENTS)}. Repeatable.",
+        ),
     ] = None,
     contains: Annotated[
         str | None,
@@ -70,6 +75,11 @@ def audit(
     with complaining():
         earliest = None if since is None else moment(since, datetime.now(UTC))
         patterns = [check_pattern(each) for each in principal or ()]
+        if unknown := [each for each in event or () if each not in EVENTS]:
+            raise UsageError(
+                f"--event {printable(unknown[0])}: no record can be of that; "
+                f"the events are {', '.join(EVENTS)}"
+            )
         if contains is not None and not DIGEST.fullmatch(contains):
             raise UsageError("--contains takes a SHA-256 digest: 64 digits of 0-9 and a-f")
     count = shown = 0

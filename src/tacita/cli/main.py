@@ -63,7 +63,7 @@ app = typer.Typer(
 
 @app.callback()
 def tacita() -> None:
-    """Secure multi-party inference of PyTorch models.
+    """Secure multi-party computation with PyTorch: inference, training, functions of private data.
 
     New here? `tacita up` starts a whole network on this machine and says what to do next.
     """

@@ -12,8 +12,10 @@ from rich.table import Table
 
 from tacita.cli.client_option import HERE, To
 from tacita.cli.complaint import OURS, complaining
+from tacita.cli.terminal import printable
 from tacita.client.async_client import PartyStatus
 from tacita.client.client import Client
+from tacita.client.inspection import unreadable_in
 
 
 def status(
@@ -24,6 +26,7 @@ def status(
 ) -> None:
     """Show which parties answer, whom they see, and their stock of each model.
 
+    Files of saved shares that a party cannot read are named below.
     What each party tells whom stands in its policy, in the table watch. Exit code 1 if a party does
     not answer. `tacita doctor` looks for the reason.
     """
@@ -66,3 +69,7 @@ def _show(found: list[PartyStatus]) -> None:
     for each in found:
         if each.error is not None:
             typer.echo(f"tacita: {each.error}", err=True)  # which names the party
+        for why in unreadable_in(each.details):
+            typer.echo(
+                printable(f"tacita: {each.name} cannot read what was saved: {why}"), err=True
+            )

@@ -203,6 +203,8 @@ class AsyncClient:
         name: str,
         *,
         audience: Sequence[str] = ("client:*",),
+        protocol: str | None = None,
+        network: str = "lan",
         progress: Progress | None = None,
     ) -> PublishedModel:
         """Shares a model's weights among the parties, who serve it under `name` from then on.
@@ -210,6 +212,9 @@ class AsyncClient:
         A model of this name that the same owner has published is replaced.
 
         audience: who may query it, as "role:name" or "role:*"; each party's policy decides besides.
+        protocol: how values are compared: "tables", "fss", or "auto" for the fastest, layer by
+            layer, over such a `network`, out of the stock; see `Model.compared_by`. None: as the
+            model has it.
         name: letters, digits, '-', '_' and '.', the first a letter or digit; 100 at most.
         progress: told of the bytes that were sent.
         Cost: the weights' size once for each party, as 64-bit words.
@@ -219,6 +224,15 @@ class AsyncClient:
         _check_name(name)
         for each in audience:
             check_pattern(each)
+        if protocol is not None:
+            model = await asyncio.to_thread(
+                model.compared_by,
+                protocol,
+                network=network,
+                parties=len(self._parties),
+                ahead=True,
+                progress=progress,
+            )
         limit = self.config.limits.publish
         model_id = os.urandom(QUERY_BYTES)
         ports = model.program.weights

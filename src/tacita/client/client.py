@@ -83,14 +83,28 @@ class Client:
         name: str,
         *,
         audience: Sequence[str] = ("client:*",),
+        protocol: str | None = None,
+        network: str = "lan",
         progress: Progress | None = None,
     ) -> PublishedModel:
         """Shares a model's weights among the parties, who serve it under `name` from then on.
 
         audience: who may query it, as "role:name" or "role:*"; each party's policy decides besides.
+        protocol: how values are compared: "tables", "fss", or "auto" for the fastest, layer by
+            layer, over such a `network`, out of the stock; see `Model.compared_by`. None: as the
+            model has it.
         progress: told of the bytes that were sent; called in a thread of the client's.
         """
-        return self._run(self._client.publish(model, name, audience=audience, progress=progress))
+        return self._run(
+            self._client.publish(
+                model,
+                name,
+                audience=audience,
+                protocol=protocol,
+                network=network,
+                progress=progress,
+            )
+        )
 
     def predict(
         self, name: str, *inputs: Input, progress: Progress | None = None, at_once: int = AT_ONCE

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -134,6 +134,7 @@ async def _status(party: PartyConnection, config: ClientConfig) -> list[Finding]
         _clock(party.name, status.get("time"), began, ended),
         _network(party.name, status, config.network),
         _links(party.name, status.get("links"), config.network),
+        *_saved(party.name, status),
     ]
 
 
@@ -164,6 +165,17 @@ def _links(who: str, links: Any, network: Network) -> Finding:
         return Finding(who, "links", True, f"it sees {', '.join(others)}")
     advice = "see that they run, and their addresses and certificates; both logs say more"
     return Finding(who, "links", False, f"it does not see {', '.join(unseen)}", advice)
+
+
+def _saved(who: str, status: dict[str, Any]) -> list[Finding]:
+    advice = "nobody can load or save what is in it until then"
+    return [Finding(who, "saved", False, why, advice) for why in unreadable_in(status)]
+
+
+def unreadable_in(status: Mapping[str, Any] | None) -> list[str]:
+    """Of a party's status: why it cannot read files of saved shares, each with its path."""
+    told = (status or {}).get("unreadable")
+    return [str(each) for each in told] if isinstance(told, list) else []
 
 
 async def _round_trip(party: PartyConnection, config: ClientConfig) -> list[Finding]:

@@ -43,7 +43,7 @@ HOST = "127.0.0.1"
 PORTS = range(10_000, 32_000)
 LOOK = 0.05  # seconds between two looks whether a process is ready
 READY_SECONDS = 120.0
-STOP_SECONDS = 60.0
+STOP_SECONDS = 90.0
 TAIL = 2000  # characters of a log that an error quotes
 
 OPEN_POLICY = """\

@@ -27,6 +27,7 @@ from tacita.network.identity import Principal
 from tacita.network.stream import Stream, colon
 from tacita.network.turns import Turns
 from tacita.network.wire import RECORD_BYTES, Stopped, Wire
+from tacita.ring import kernels
 
 __all__ = ["Accept", "Link", "Stream"]
 
@@ -191,6 +192,7 @@ class Link:
         ).start()
 
     def _serve(self, accept: Accept | None) -> None:
+        kernels.pool_arrays()  # for what is received
         try:
             while True:
                 frame = frames.decode_header(self._bytes(frames.HEADER_BYTES))

@@ -15,6 +15,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import cast
 
 RECORD_BYTES = 16 << 10  # of plaintext, the most in TLS
 RECEIVE_BYTES = 256 << 10
@@ -143,7 +144,7 @@ class Wire:
         deadline: float | None = None,
         flush: Callable[[], None] | None = None,
     ) -> int:
-        """Waits for something and decrypts at most one record of it into `into`; how many bytes.
+        """Waits for something and decrypts into `into` what is there of it; how many bytes.
 
         0 where the other side ended the connection. flush: called when there is something to send
         and room for it. Raises Stopped after `stop`, TimeoutError, ssl.SSLError and OSError.
@@ -161,15 +162,17 @@ class Wire:
 
     def _decrypt(self, into: memoryview) -> int | None:
         """None where there is no whole record."""
-        # Asking first: an SSLWantReadError takes as long as decrypting a small record.
-        if not (self._incoming.pending or self._engine.pending()):
-            return None
+        engine, incoming = self._engine, self._incoming
+        count = 0
         try:
-            return self._engine.read(len(into), into)  # type: ignore[return-value]
+            # Asking first: an SSLWantReadError takes as long as decrypting a small record.
+            while count < len(into) and (incoming.pending or engine.pending()):
+                count += cast(int, engine.read(len(into) - count, into[count:]))
         except ssl.SSLWantReadError:
-            return None
+            pass  # the rest of a record has not come
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            return 0
+            return count  # if that is not 0, the next call finds the end again
+        return count or None
 
     def _fill(self, deadline: float | None, flush: Callable[[], None] | None) -> bool:
         """Hands the engine what the socket has; False at its end."""

@@ -37,6 +37,7 @@ class WithinBound(Unary, frozen=True, tag=True):
     """out is x if every |x| <= bound, else a failed wire that names `what`; x is masked.
 
     scale: ring units in 1, in a whole network's program, whose bounds come from its export.
+    said: whether `what` is all of the error, as eager code says it.
     """
 
     discloses: ClassVar[int] = 1
@@ -47,9 +48,12 @@ class WithinBound(Unary, frozen=True, tag=True):
     shape: tuple[int, ...]
     width: sign.Width
     scale: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    said: bool = False
 
     @property
     def message(self) -> str:
+        if self.said:
+            return self.what
         outside = f"a value of the private tensor of shape {self.shape} lies outside the bound of"
         if self.scale is None:
             return (

@@ -26,6 +26,11 @@ PRIVATE = 0o600
 EVENT = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 OPENED, CLOSED, REPAIRED, REVEAL = "opened", "closed", "repaired", "reveal"
+# All that a party's daemon writes; what none of these is, no log of ours has.
+EVENTS = (
+    OPENED, CLOSED, REPAIRED, "publish", "remove", "session", REVEAL, "refuse", "withdraw",
+    "save", "load", "unsave",
+)  # fmt: skip
 
 
 class AuditLog:

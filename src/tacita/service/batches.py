@@ -22,6 +22,7 @@ from tacita.errors import FrameError, MaterialError, NotReady, PeerError, StockE
 from tacita.network.endpoint import StreamEndpoint
 from tacita.network.link import Stream
 from tacita.ring import kernels
+from tacita.runtime.common import RunCommon, SessionCommon, agreed_key
 from tacita.runtime.execution import Execution
 from tacita.runtime.material import BatchMaterial
 from tacita.runtime.reading import Preparation, Prepared
@@ -68,7 +69,7 @@ def taken(
     file = storehouse.take(model.id, model.digest, batch, taker)
     try:
         deployment = model.deployment
-        material = BatchMaterial(file, deployment.size, deployment.dealt)
+        material = BatchMaterial(file, deployment.size, deployment.dealt, deployment.published)
         preparation = Preparation(material, deployment.bound_store(model.store))
         return material, preparation.go_through(deployment.program.instructions)
     except BaseException:
@@ -91,8 +92,13 @@ def run(
     deployment.bind_inputs(store, given, range(len(inputs)))
     endpoint = StreamEndpoint(party, ready.streams, limit)
     rounds = Rounds(endpoint, peers, 0, ready.batch, limit)
+    key = SessionCommon(lambda: agreed_key(endpoint, peers, first=store.first, limit=limit))
+    common = RunCommon(key, 0, deployment.size)
+    execution = Execution(
+        deployment, store, ready.material, ready.prepared, rounds, lambda: None, common
+    )
     try:
-        Execution(deployment, store, ready.material, ready.prepared, rounds, lambda: None).run()
+        execution.run()
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise FrameError("another party opened what cannot be read") from None
     ready.material.finish()
@@ -251,3 +257,9 @@ class Preparer:
             self._changed.notify_all()
         for batch in left:
             batch.burn("the model is not served any more")
+
+    def wait(self, deadline: float) -> bool:
+        """After `end`: whether no batch is being made any more, by `deadline` of time.monotonic."""
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)

@@ -56,6 +56,9 @@ class UsersVault:
             if each.about.owner == str(self._user) or matches(self._user, each.about.borrowers)
         ]
 
+    def unreadable(self) -> tuple[bytes, ...]:
+        return self._checkpoints.unreadable_ids
+
     def put(self, checkpoint: Checkpoint, shares: Sequence[Array]) -> None:
         self._checkpoints.put(checkpoint, shares)
         self._record("save", checkpoint)

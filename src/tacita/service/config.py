@@ -245,7 +245,8 @@ class Limits(Section):
     deal: Seconds = Field(default=600, description=f"{_SECONDS}: dealing one batch")
     stock: Seconds = Field(default=60, description=f"{_SECONDS}: a query's wait for a dealt batch")
     shutdown: Seconds = Field(
-        default=30, description=f"{_SECONDS}: letting queries finish at the end"
+        default=30,
+        description=f"{_SECONDS}: letting queries finish at the end, and then what is written",
     )
     idle: Seconds = Field(
         default=60, description=f"{_SECONDS}: silence after which a link is tested"

@@ -11,7 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Condition, Event
 
-from tacita.errors import AlreadyUsed, ConfigError, PeerFailed, PeerTimeout, Refused, UsageError
+from tacita.errors import (
+    AlreadyUsed,
+    ConfigError,
+    PeerFailed,
+    PeerTimeout,
+    Refused,
+    SessionClosed,
+    UsageError,
+)
 from tacita.program.readings import Array
 from tacita.service.conversations import told
 from tacita.service.models import ServedModel
@@ -70,6 +78,7 @@ class Desk:
         self._seen: OrderedDict[bytes, None] = OrderedDict()
         # Texts, not errors: one that is raised holds on to all that those who raised it had.
         self._declined: OrderedDict[bytes, str] = OrderedDict()
+        self._ended = ""  # why, once it has
 
     def remember(self, session: bytes) -> None:
         """Raises AlreadyUsed where a query of this name was seen before."""
@@ -92,6 +101,7 @@ class Desk:
         """Leaves a request, and waits for its results; raises what its run raised.
 
         led: whether the leader is connected; without it for `grace` seconds, PeerFailed.
+        Raises SessionClosed after `end`, as `claim` does.
         """
         began = there = time.monotonic()
         with self._changed:
@@ -125,7 +135,7 @@ class Desk:
         deadline = time.monotonic() + limit
         with self._changed:
             if not self._changed.wait_for(
-                lambda: session in self._waiting or session in self._declined,
+                lambda: session in self._waiting or session in self._declined or self._ended,
                 max(0.0, deadline - time.monotonic()),
             ):
                 raise PeerTimeout(f"{MISSING} within {limit:g} s")
@@ -143,6 +153,18 @@ class Desk:
         if request is not None:
             request.fail(PeerFailed(why))
 
+    def end(self, why: str) -> None:
+        """No request is answered any more, and nobody waits."""
+        with self._changed:
+            self._ended = why
+            left = list(self._waiting.values())
+            self._waiting.clear()
+            self._changed.notify_all()
+        for request in left:
+            request.fail(SessionClosed(why))
+
     def _check(self, session: bytes) -> None:
+        if self._ended:
+            raise SessionClosed(self._ended)
         if session in self._declined:
             raise PeerFailed(self._declined[session])

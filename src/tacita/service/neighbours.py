@@ -10,8 +10,16 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from threading import Condition, Event, Thread
+from typing import Any
 
-from tacita.errors import PeerError, PeerTimeout, RateExceeded, Refused, TacitaError
+from tacita.errors import (
+    PeerError,
+    PeerTimeout,
+    RateExceeded,
+    Refused,
+    SessionClosed,
+    TacitaError,
+)
 from tacita.network import frames
 from tacita.network.address import Address
 from tacita.network.dialer import Dialer
@@ -60,6 +68,7 @@ class Neighbours:
         self._changed = Condition()
         self._accepted: dict[str, Link] = {}
         self._users: Counter[str] = Counter()  # the conversations of each user
+        self._at_work = 0  # threads that this has begun
         self._known: dict[str, Link] = {}
         self._counted: dict[str, Link] = {}  # of those whom we dial, the last that is counted
         self._traffic = Traffic()
@@ -78,15 +87,11 @@ class Neighbours:
             refused=refused,
             at_once=limits.handshakes_at_once,
         )
-        self._keepers = [
-            Thread(target=self._keep_links, name="tacita links", daemon=True),
-            Thread(target=self._keep_testing, name="tacita tests", daemon=True),
-        ]
 
     def start(self) -> None:
         self._address = self._listener.start()
-        for each in self._keepers:
-            each.start()
+        self._begin("tacita links", self._keep_links)
+        self._begin("tacita tests", self._keep_testing)
 
     @property
     def port(self) -> int:
@@ -101,9 +106,11 @@ class Neighbours:
             return self._dialed(name, limit)
         deadline = time.monotonic() + limit
         with self._changed:
-            if not self._changed.wait_for(
-                lambda: self._connected(name), max(0.0, deadline - time.monotonic())
-            ):
+            self._changed.wait_for(
+                lambda: self._connected(name) or self._ended.is_set(),
+                max(0.0, deadline - time.monotonic()),
+            )
+            if not self._connected(name):
                 raise PeerTimeout(f"{name} is not connected, and did not connect in {limit:g} s")
             return self._accepted[name]
 
@@ -148,16 +155,14 @@ class Neighbours:
                 self._changed.notify_all()
             if before is not None:
                 before.close("connected again")
-            Thread(
-                target=self._joined, args=(link.peer.name,), name="tacita joined", daemon=True
-            ).start()
+            self._begin("tacita joined", self._joined, link.peer.name)
         return self._serve
 
     def _serve(self, stream: Stream) -> None:
         """Hands a stream that was opened here to a thread; a user has few of them at once."""
         peer = stream.link.peer
         if peer.role in ("party", "dealer"):
-            Thread(target=self._accept, args=(stream,), name="tacita stream", daemon=True).start()
+            self._begin("tacita stream", self._accept, stream)
             return
         if not self._welcome(peer):  # the policy may have changed since the link was made
             raise Refused(f"{peer} has no business here any more")
@@ -166,14 +171,45 @@ class Neighbours:
             if self._users[who] >= STREAMS_OF_A_USER:
                 raise RateExceeded(f"{peer} has {STREAMS_OF_A_USER} conversations here already")
             self._users[who] += 1
-        Thread(target=self._converse, args=(stream,), name="tacita stream", daemon=True).start()
+        try:
+            self._begin("tacita stream", self._converse, stream)
+        except BaseException:
+            self._leave(stream)
+            raise
 
     def _converse(self, stream: Stream) -> None:
         try:
             self._accept(stream)
         finally:
-            with self._changed:
-                self._users[str(stream.link.peer)] -= 1
+            self._leave(stream)
+
+    def _leave(self, stream: Stream) -> None:
+        with self._changed:
+            self._users[str(stream.link.peer)] -= 1
+
+    def _begin(self, name: str, work: Callable[..., None], *args: Any) -> None:
+        """In a thread that `wait` waits for. Raises SessionClosed after `close`."""
+        with self._changed:
+            if self._ended.is_set():
+                raise SessionClosed("this daemon is shutting down")
+            self._at_work += 1
+        thread = Thread(target=self._at, args=(work, *args), name=name, daemon=True)
+        try:
+            thread.start()
+        except BaseException:
+            self._done()
+            raise
+
+    def _at(self, work: Callable[..., None], *args: Any) -> None:
+        try:
+            work(*args)
+        finally:
+            self._done()
+
+    def _done(self) -> None:
+        with self._changed:
+            self._at_work -= 1
+            self._changed.notify_all()
 
     def _keep_links(self) -> None:
         """Dials whom we dial before somebody needs it, since they may be the ones who do."""
@@ -210,7 +246,10 @@ class Neighbours:
                     continue  # it ended by itself
 
     def close(self) -> None:
-        self._ended.set()
+        """Ends all links, and with them what goes on over them; `wait` waits for the last of it."""
+        with self._changed:
+            self._ended.set()
+            self._changed.notify_all()
         self._listener.close()
         for dialer in self._dialers.values():
             dialer.close()
@@ -218,3 +257,11 @@ class Neighbours:
             accepted = list(self._accepted.values())
         for link in accepted:
             link.close("the daemon is shutting down")
+
+    def wait(self, limit: float) -> bool:
+        """After `close`: whether all conversations have come to their end within `limit` seconds.
+
+        What they have on a disk is as it stays then.
+        """
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._at_work, max(0.0, limit))

@@ -59,6 +59,8 @@ from tacita.service.sessions import Sessions
 from tacita.service.storehouse import Storehouse
 from tacita.service.surroundings import Surroundings
 
+MOST_UNREADABLE = 100  # files that a status names
+
 
 class PartyService:
     """See the module. Everything it waits for has a limit, in its configuration."""
@@ -113,7 +115,7 @@ class PartyService:
             ),
             log=log,
         )
-        checkpoints = Checkpoints(
+        self._checkpoints = checkpoints = Checkpoints(
             InFolder(config.data / "checkpoints", secret), int(config.limits.saved_bytes)
         )
         self._policy = PolicyFile(config.policy) if config.policy is not None else None
@@ -139,6 +141,8 @@ class PartyService:
         served = {model.id for model in around.models.all()}
         for gone in around.ledger.counts().keys() - served:
             around.storehouse.forget_model(gone)
+        for each in self._checkpoints.unreadable:
+            around.log.warning("a saved file cannot be read", file=each.file, why=each.why)
         around.neighbours.start()
         if self._leading is not None and self._refiller is not None:
             for model in around.models.all():
@@ -157,14 +161,33 @@ class PartyService:
         return self._around.metrics
 
     def stop(self) -> None:
+        """Ends all conversations. What they have on the disk is as it stays when this returns.
+
+        Waits for them no longer than `limits.shutdown`; the log says so where that was not enough.
+        """
+        around = self._around
         if self._refiller is not None:
             self._refiller.end()
         if self._leading is not None:
             self._leading.end()
-        self._around.neighbours.close()
-        self._around.ledger.close()
+        why = f"{around.name} is shutting down"
+        around.meeting.end(why)
+        around.desk.end(why)
+        around.neighbours.close()
+        self._wait_for_writers(time.monotonic() + around.limits.shutdown)
+        around.ledger.close()
         self._answering.end()
         self._audit.close()
+
+    def _wait_for_writers(self, deadline: float) -> None:
+        ended = self._around.neighbours.wait(deadline - time.monotonic())
+        if self._refiller is not None:
+            ended &= self._refiller.wait(deadline)
+        if self._leading is not None:
+            ended &= self._leading.wait(deadline)
+        if not ended:
+            limit = self._around.limits.shutdown
+            self._around.log.warning("stopped while conversations go on", seconds=limit)
 
     @property
     def _allowed(self) -> Policy:
@@ -264,7 +287,14 @@ class PartyService:
             "models": [
                 {"name": model.name, "stock": around.storehouse.level(model.id)} for model in shown
             ],
+            # Whose they are, nobody knows who cannot read them.
+            "unreadable": self._unreadable() if watches else [],
         }
+
+    def _unreadable(self) -> list[str]:
+        told = [each.why for each in self._checkpoints.unreadable]
+        more = len(told) - MOST_UNREADABLE
+        return [*told[:MOST_UNREADABLE], *([f"and {more} more; see the log"] if more > 0 else [])]
 
     def metrics(self, principal: Principal) -> bytes:
         if not self._allowed.may_watch(principal):

@@ -7,6 +7,7 @@ What they tell each other, apart from openings, are ids, digests and a certifica
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from threading import Lock
 
@@ -52,6 +53,7 @@ class Leading:
         self._lock = Lock()
         self._in_hand: set[bytes] = set()
         self._preparers: dict[bytes, Preparer] = {}
+        self._leaving: list[Preparer] = []  # those that were ended and may be at work still
 
     def serve(self, model: ServedModel) -> None:
         """Begins to prepare batches of a model, in the place of an older one of its name."""
@@ -59,6 +61,7 @@ class Leading:
             older = [each for each in self._preparers.values() if each.model.name == model.name]
             for each in older:
                 del self._preparers[each.model.id]
+            self._leave(older)
             self._preparers[model.id] = Preparer(
                 model,
                 self._around.stock.prepared,
@@ -73,6 +76,7 @@ class Leading:
     def withdraw(self, model: ServedModel) -> None:
         with self._lock:
             preparer = self._preparers.pop(model.id, None)
+            self._leave([preparer] if preparer is not None else [])
         if preparer is not None:
             preparer.end()
 
@@ -80,8 +84,19 @@ class Leading:
         with self._lock:
             preparers = list(self._preparers.values())
             self._preparers.clear()
+            self._leave(preparers)
         for each in preparers:
             each.end()
+
+    def wait(self, deadline: float) -> bool:
+        """After `end`: whether no batch is being prepared, by `deadline` of time.monotonic."""
+        with self._lock:
+            leaving = list(self._leaving)
+        return all(each.wait(deadline) for each in leaving)
+
+    def _leave(self, preparers: Sequence[Preparer]) -> None:
+        left = [each for each in self._leaving if not each.wait(0.0)]
+        self._leaving = [*left, *preparers]
 
     def prepared(self, model: ServedModel) -> int:
         with self._lock:
@@ -182,6 +197,7 @@ def decline(around: Surroundings, session: bytes, what: str, error: BaseExceptio
 
 
 def timed_run(around: Surroundings, ready: PreparedBatch, inputs: list[Array]) -> list[Array]:
+    kernels.pool_arrays()  # the front's threads, which the leader runs in, do not by themselves
     began = time.monotonic()
     results, rounds = run(ready, around.name, around.others, inputs, around.limits.round)
     around.metrics.phase(ready.model.name, "rounds", time.monotonic() - began)

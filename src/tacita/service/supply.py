@@ -7,6 +7,7 @@ everywhere: by the dealer's word, or when the parties take stock after they lost
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -43,8 +44,7 @@ def receive(around: Surroundings, stream: Stream, topic: BatchDealt) -> None:
         model = around.models.known(topic.model, topic.digest)
         with around.storehouse.receive(model.id, model.digest, topic.batch, topic.key) as writer:
             while (message := stream.receive(limit)).kind == "material":
-                number, dealt = corrections_in(message)
-                writer.add(number, dealt)
+                writer.add(*dealt_in(message))
             if message.kind != "end":
                 raise FrameError(f"{around.dealer} sent {message.kind} within a batch")
         whole = True  # and the receiving will not clean up any more
@@ -67,8 +67,8 @@ def receive(around: Surroundings, stream: Stream, topic: BatchDealt) -> None:
             stream.close()
 
 
-def corrections_in(message: Message) -> tuple[int, dict[int, list[Array]]]:
-    """The dealer's corrections for one instruction, by branch."""
+def dealt_in(message: Message) -> tuple[int, dict[int, list[Array]]]:
+    """What the dealer sends this party for one instruction: its number, and arrays by branch."""
     header = decode_dealt(message.header)
     if sum(header.counts.values()) != len(message.arrays):
         raise FrameError(f"the dealer's material for instruction {header.number} is incomplete")
@@ -128,6 +128,15 @@ class Refiller:
     def end(self) -> None:
         self._ended.set()
         self._around.stock_used.set()
+
+    def wait(self, deadline: float) -> bool:
+        """After `end`: whether it looks after the stock no more, by `deadline` of time.monotonic.
+
+        What it has asked the dealer for comes over links, and ends with those.
+        """
+        if self._thread.ident is not None:  # else it was never started
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+        return not self._thread.is_alive()
 
     def deal(self, model: ServedModel, runs: int) -> int:
         """Has so many more runs dealt, and waits; returns the stock. Raises PeerError."""
