@@ -4,6 +4,7 @@ import pytest
 
 from bench import protocol_costs
 from bench.protocol_costs import ELEMENTS, PICTURES, comparison, delays, from_dealer, online
+from tacita.protocols import fss
 
 
 @pytest.fixture
@@ -23,7 +24,8 @@ def test_each_picture_has_the_three_ways_in_every_panel(figures):
 def test_a_point_function_publishes_a_correction_a_level_and_opens_a_bit():
     cost = comparison("fss", 32, ELEMENTS)
     levels = 31 - 7
-    assert from_dealer(cost, ELEMENTS) == 16 * (levels + 1) + 16 / ELEMENTS
+    # And a key of the permutation for every piece.
+    assert from_dealer(cost, ELEMENTS) == 16 * (levels + 1) + 16 / fss.PIECE
     assert online(cost, ELEMENTS) == 1 / 8
     assert delays(cost, ELEMENTS) == 1
 

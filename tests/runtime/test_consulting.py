@@ -151,18 +151,21 @@ def test_the_dealer_does_not_go_on_for_ever_unasked(open_made_up, monkeypatch, d
 
 
 def test_closing_ends_the_thread_that_answers(open_made_up):
+    others = answering()
     session = open_made_up()
     x = enter(session, VALUES)
     assert read(session, apply(session, TimesThree, x)) == [3 * v for v in VALUES]
-    names = {each.name for each in threading.enumerate()}
-    assert "tacita answers" in names
+    assert len(answering() - others) == 1
     for _ in range(50):
         x = apply(session, TimesThree, x)
     with within(4):
         session.close()
-    assert wait_until(
-        lambda: not any(each.name == "tacita answers" for each in threading.enumerate())
-    )
+    assert wait_until(lambda: not answering() - others)
+
+
+def answering():
+    """The threads that answer now, those of sessions of other tests among them."""
+    return {each for each in threading.enumerate() if each.name == "tacita answers"}
 
 
 # ---- dealt ahead -------------------------------------------------------------------------------
@@ -295,6 +298,7 @@ def test_a_dealer_that_does_not_answer(open_made_up, monkeypatch):
 
 
 def test_a_party_that_dies_instead_of_asking(open_made_up, monkeypatch):
+    others = answering()
     session = open_made_up(limit=10.0)
 
     def die(*_):
@@ -306,7 +310,7 @@ def test_a_party_that_dies_instead_of_asking(open_made_up, monkeypatch):
         read(session, out)
     with within(5):
         session.close()
-    assert not any(each.name == "tacita answers" for each in threading.enumerate())
+    assert not answering() - others
 
 
 def with_words(message, words):

@@ -21,8 +21,8 @@ Error: none; exact for all inputs, since no sum exceeds 66.
 Opened: to the dealer, digits of which each party's are uniform by z, and whose sums are uniform
     among 1 … 66 by u but for one that is 0 or not as β says, which is uniform, at a place which the
     rotation makes uniform. To the parties, v, uniform by s. Uniform modulo 67 is taken from 64
-    bits, within 2^-59 of it; over the 200 digits of an element at 64 bits, and 10^6 elements, that
-    adds up to less than 2^-30.
+    bits, within 2^-59 of it; a million comparisons of 64 bits, with 200 such numbers each, are
+    within 2^-30, by adding up, and within 2^-44, by Pinsker's inequality.
 Leaks: shapes and bits. Threat model: semi-honest, one of the two parties, or the dealer alone.
 Source: Wagh, Gupta, Chandran: SecureNN (PETS 2019, eprint 2018/442), algorithm 3. What differs:
     - The masked wire is opened in Z_2^64 and the dealer knows the mask's top bit. So the most
