@@ -238,6 +238,18 @@ def plans(draw, bits):
     return tables.Plan(tuple(chunks), tuple(levels))
 
 
+def compared(kind, x, how):
+    """A NonNegative or Zero of x by this width or plan."""
+    return Case(
+        kind,
+        "any",
+        lambda reads, writes: kind(*writes, *reads, x.shape, how),
+        (x.shape,),
+        (x,),
+        masked=True,
+    )
+
+
 @EXAMPLES
 @given(parties=PARTIES, data=st.data(), bits=st.integers(2, 64))
 def test_any_comparison(sessions, parties, data, bits):
@@ -246,14 +258,7 @@ def test_any_comparison(sessions, parties, data, bits):
     width = sign.Width(bits, 0, data.draw(plans(bits - 1)))
     agree(
         sessions.of(parties),
-        Case(
-            NonNegative,
-            "any",
-            lambda reads, writes: NonNegative(*writes, *reads, x.shape, width),
-            (x.shape,),
-            (x,),
-            masked=True,
-        ),
+        compared(NonNegative, x, width),
     )
 
 
@@ -265,14 +270,7 @@ def test_any_equality(sessions, parties, data, bits):
     plan = data.draw(plans(bits))
     agree(
         sessions.of(parties),
-        Case(
-            Zero,
-            "any",
-            lambda reads, writes: Zero(*writes, *reads, x.shape, plan),
-            (x.shape,),
-            (x,),
-            masked=True,
-        ),
+        compared(Zero, x, plan),
     )
 
 
@@ -283,16 +281,7 @@ def test_any_comparison_by_another_way(sessions, data, bits, way):
     x = data.draw(arrays(-most, most))
     agree(
         sessions.of(2, way),
-        Case(
-            NonNegative,
-            "any",
-            lambda reads, writes: NonNegative(
-                *writes, *reads, x.shape, sign.width(bits, x.size, way=way)
-            ),
-            (x.shape,),
-            (x,),
-            masked=True,
-        ),
+        compared(NonNegative, x, sign.width(bits, x.size, way=way)),
     )
 
 
@@ -304,14 +293,7 @@ def test_any_equality_by_another_way(sessions, data, bits, way):
     plan = sign.plan(way, bits, x.size, order=False)
     agree(
         sessions.of(2, way),
-        Case(
-            Zero,
-            "any",
-            lambda reads, writes: Zero(*writes, *reads, x.shape, plan),
-            (x.shape,),
-            (x,),
-            masked=True,
-        ),
+        compared(Zero, x, plan),
     )
 
 

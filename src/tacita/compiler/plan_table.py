@@ -8,25 +8,19 @@ from rich.table import Table
 
 from tacita.compiler.amounts import amount, seconds
 from tacita.compiler.plan import Choice, Outcome, Plan
+from tacita.compiler.table import print_whole
 
 
 def show_plan(plan: Plan, console: Console) -> None:
     """Prints one way for all beside what was planned, why, and what each comparison was given."""
     what = "dealt ahead" if plan.ahead else "live"
     console.print(f"\nWays to compare, {what}, over {escape(str(plan.link))}", highlight=False)
-    _print(side_by_side(plan), console)
+    print_whole(side_by_side(plan), console)
     console.print(f"Picked: {escape(plan.reason())}", highlight=False)
     for way, why in plan.left_out.items():
         console.print(f"Not {way}: {escape(why)}", highlight=False)
     if len(plan.ways) > 1:
-        _print(by_layer(plan), console)
-
-
-def _print(table: Table, console: Console) -> None:
-    """As wide as it has to be: nothing in it is shortened or broken."""
-    unlimited = console.options.update(width=1 << 16)
-    table.width = console.measure(table, options=unlimited).maximum
-    console.print(table, crop=False, no_wrap=True, overflow="ignore")
+        print_whole(by_layer(plan), console)
 
 
 def side_by_side(plan: Plan) -> Table:

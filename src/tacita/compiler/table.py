@@ -35,10 +35,7 @@ def show(report: Report, console: Console, title: str = "", precision: str = "")
     if precision:
         about.append(f"precision {escape(precision)}")
     console.print(", ".join(about))
-    table = table_of(report)
-    unlimited = console.options.update(width=1 << 16)
-    table.width = console.measure(table, options=unlimited).maximum
-    console.print(table, crop=False, no_wrap=True, overflow="ignore")
+    print_whole(table_of(report), console)
     if report.prediction is not None and not report.ahead:
         total = report.prediction.total
         console.print(
@@ -56,6 +53,13 @@ def show(report: Report, console: Console, title: str = "", precision: str = "")
         console.print(f"Most: {escape(line)}")
     if report.prediction is not None:
         console.print(f"The time rests on: {escape(report.assumptions())}")
+
+
+def print_whole(table: Table, console: Console) -> None:
+    """As wide as it has to be, whatever the console's width: nothing is shortened or broken."""
+    unlimited = console.options.update(width=1 << 16)
+    table.width = console.measure(table, options=unlimited).maximum
+    console.print(table, crop=False, no_wrap=True, overflow="ignore")
 
 
 def table_of(report: Report) -> Table:

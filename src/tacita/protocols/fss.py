@@ -38,11 +38,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import reduce
 
-import msgspec
 import numpy as np
 
 from tacita.program.cost import Cost
 from tacita.program.readings import Array, Dealing, Evaluating
+from tacita.protocols.shared_bit import SharedBit
 from tacita.ring import kernels, points
 from tacita.ring.planes import Layout
 
@@ -51,7 +51,7 @@ KEY = 2  # words of such a key
 ROOT = 2
 
 
-class Plan(msgspec.Struct, frozen=True, tag="fss"):
+class Plan(SharedBit, frozen=True, tag="fss"):
     """A comparison of `bits` low bits."""
 
     bits: int
@@ -60,14 +60,6 @@ class Plan(msgspec.Struct, frozen=True, tag="fss"):
         """trees: so many points compared with one r; they cost nothing but work."""
         keys = KEY * len(pieces(layout.n))
         return Cost(published_bytes=8 * (keys + points.key_words(layout.n, self.bits)))
-
-    def opened_cost(self, layout: Layout, order: bool, trees: int = 1) -> Cost:
-        """With the opening of the bits under one-time bits."""
-        return self.cost(layout, order, trees) + Cost(rounds=1, opened_bytes=layout.bytes(trees))
-
-    def shared_cost(self, layout: Layout, order: bool) -> Cost:
-        """With the top bits of r, in the same sharing as the result's."""
-        return self.cost(layout, order) + Cost(dealt_bytes=layout.bytes(1))
 
 
 def pieces(n: int) -> list[slice]:

@@ -27,10 +27,9 @@ from __future__ import annotations
 from collections.abc import Generator
 from functools import cached_property, lru_cache
 
-import msgspec
-
 from tacita.program.cost import Cost
 from tacita.program.readings import Array, Dealing, Evaluating, Round
+from tacita.protocols.shared_bit import SharedBit
 from tacita.ring import kernels
 from tacita.ring.planes import Layout
 
@@ -43,7 +42,7 @@ OPENED_TO_DEALT = 3
 LOOKS_TO_DEALT = 12
 
 
-class Plan(msgspec.Struct, frozen=True, dict=True, tag="tables"):
+class Plan(SharedBit, frozen=True, dict=True, tag="tables"):
     """How `bits` are cut into chunks (most significant first) and joined in levels of groups.
 
     dict: for what is computed once; fields alone are written and compared.
@@ -71,14 +70,6 @@ class Plan(msgspec.Struct, frozen=True, dict=True, tag="tables"):
                 dealt_bytes=layout.bytes(trees * count),
             )
         return cost
-
-    def opened_cost(self, layout: Layout, order: bool, trees: int = 1) -> Cost:
-        """With the opening of the bits under one-time bits."""
-        return self.cost(layout, order, trees) + Cost(rounds=1, opened_bytes=layout.bytes(trees))
-
-    def shared_cost(self, layout: Layout, order: bool) -> Cost:
-        """With the top bits of r, in the same sharing as the result's."""
-        return self.cost(layout, order) + Cost(dealt_bytes=layout.bytes(1))
 
 
 def inputs(fan: tuple[int, ...], order: bool) -> int:
