@@ -1,12 +1,12 @@
 """Parties and a dealer as daemons would be, with links over TLS, in the process of the tests."""
 
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from tacita.client.local_network import free_ports
 from tacita.network.authority import create_authority, issue
 from tacita.network.tensors import Tensor
 from tacita.ring.randomness import SharingSource, fresh_key
@@ -45,12 +45,6 @@ LIMITS = Limits(round=10, query=20, publish=20, deal=20, stock=10, connect=5, ha
 STOCK = StockSettings(low=2, high=4, prepared=1)
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @dataclass
 class Daemons:
     """names: of the parties, in order; the dealer is dana."""
@@ -81,16 +75,17 @@ class Daemons:
         self.credentials = credentials
         self.principals = {name: each.check() for name, each in credentials.items()}
         (self.folder / "policy.toml").write_text(POLICY)
+        ports = iter(free_ports(2 * len(self.names) + 1))
         self.network = Network(
             parties=tuple(
                 PartyEntry(
                     name=name,
-                    front=f"https://127.0.0.1:{free_port()}",
-                    peers=f"127.0.0.1:{free_port()}",
+                    front=f"https://127.0.0.1:{next(ports)}",
+                    peers=f"127.0.0.1:{next(ports)}",
                 )
                 for name in self.names
             ),
-            dealer=DealerEntry(name="dana", address=f"127.0.0.1:{free_port()}"),
+            dealer=DealerEntry(name="dana", address=f"127.0.0.1:{next(ports)}"),
         )
 
     def party_config(self, name, **changes):

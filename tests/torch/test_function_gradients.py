@@ -157,6 +157,7 @@ def test_gradients_of_bent_lines_at_three_decimals(group, name):
 
 
 def test_the_gradient_of_the_largest_of_all(group):
-    x = group.share(torch.tensor([0.5, 2.0, -1.0]), Precision(2, 16)).requires_grad_()
+    x = group.share(torch.tensor([0.5, 2.0, -1.0]), BINARY).requires_grad_()
     x.max().backward()
-    assert x.grad.decrypt().tolist() == [0, 1, 0]
+    # Autograd divides by how many are the largest, which is a private number.
+    agree(x.grad.decrypt().double(), torch.tensor([0.0, 1.0, 0.0]), RECIPROCAL + UNIT)
