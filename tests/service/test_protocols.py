@@ -3,6 +3,7 @@ its stock, and a dealer is asked in eager sessions alone."""
 
 import threading
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -75,6 +76,29 @@ def test_an_eager_session(workers, protocol):
     for _ in range(3):
         x = (x * 2).relu()
     assert torch.equal(x.get().float_precision(), 8 * values.relu())
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"alice": {"checked": True}},
+        {"bob": {"protocol": "fss"}},
+        {"dana": {"checked": True}},
+        {"dana": {"protocol": "fss"}},
+    ],
+    ids=str,
+)
+def test_roles_that_are_told_of_different_sessions_have_none(workers, monkeypatch, told):
+    real = RemoteWorker._begin
+
+    def begin(self, topic):
+        return real(self, msgspec.structs.replace(topic, **told.get(self.id, {})))
+
+    monkeypatch.setattr(RemoteWorker, "_begin", begin)
+    alice, bob, dana = workers
+    x = torch.ones(2).fix_precision()
+    with pytest.raises(PeerError, match="told of another session"):
+        x.share(alice, bob, crypto_provider=dana, protocol="tables").get()
 
 
 def test_sessions_of_several_protocols_at_once(workers):

@@ -5,10 +5,16 @@ stream of its own: AES-128 in counter mode with the instruction's number as the 
 in ascending order only, and a stream only moves forward, so no block can be drawn twice for two
 purposes: both ends check it without talking. A whole program's streams are reserved together and
 then open in any order, each once.
+
+Streams are also of what both ends were told until then (`bind`). A mask is safe only as long as
+nobody else is handed what it was drawn from, and a dealer that was told to draw something else from
+the same stream might publish it. So who was told something else draws something else.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 from threading import Lock
 from typing import NoReturn
@@ -72,17 +78,24 @@ class Stream(OneTime):
 class StreamKey(OneTime):
     """A key and the streams it has opened; each (instruction, branch) opens once, in order."""
 
-    __slots__ = ("_key", "_last", "_process")
+    __slots__ = ("_bound", "_key", "_last", "_process", "_root")
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise ValueError(f"a stream key has {KEY_BYTES} bytes, not {len(key)}")
-        self._key = key
+        self._root = key
+        self._bound = b""
+        self._key = key  # of the streams that open next
         self._last = -1
         self._process = os.getpid()
 
     def __repr__(self) -> str:
         return "StreamKey(hidden)"
+
+    def bind(self, told: bytes) -> None:
+        """Streams from here on are those of whoever was told this, after all it was told before."""
+        self._bound = hashlib.sha256(self._bound + hashlib.sha256(told).digest()).digest()
+        self._key = hmac.digest(self._root, self._bound, "sha256")[:KEY_BYTES]
 
     def open(self, number: int, branch: int = 0) -> Stream:
         """The stream of instruction `number`; numbers ascend, and branches within a number."""

@@ -30,6 +30,7 @@ from tacita.runtime.deployment import (
 from tacita.runtime.orders import Ahead, Answer, Dealt, Deploy, Order, Run, Undeploy, encode
 from tacita.runtime.stock import Label, StockWriter
 from tacita.runtime.store import MaskStore
+from tacita.runtime.transcript import drawn_for, drawn_for_run
 from tacita.runtime.transport import Endpoint, Kind, Message
 
 SECRET_BYTES = 32
@@ -86,6 +87,8 @@ class Dealer:
 
     def carry_out(self, order: Order, arrays: Sequence[Array]) -> None:
         """One order; `arrays` is empty: shares and constants go to the parties alone."""
+        if (told := drawn_for(order)) is not None:
+            self._bind(told)
         for number, instruction in enumerate(order.instructions, start=order.number):
             self._wait_for_room()
             if self.budget is not None and instruction.concerns_dealer:
@@ -129,6 +132,7 @@ class Dealer:
             instructions = deployment.program.instructions
             first = order.number
             self._wait_for_room()
+            self._bind(drawn_for_run(order, deployment.agreement))
             ranges = [key.reserve(first, deployment.size) for key in self._keys]
 
             def write(number: int, handout: Handout) -> None:
@@ -207,6 +211,10 @@ class Dealer:
                 self._endpoint.send(self._user, Message("progress", encode(progress)))
 
             deal_batch(deployment, self._store, keys, write)
+
+    def _bind(self, told: bytes) -> None:
+        for key in self._keys:
+            key.bind(told)
 
     def _streams(self, number: int, branch: int) -> list[Stream]:
         return [key.open(number, branch) for key in self._keys]

@@ -81,6 +81,10 @@ class LiveMaterial:
         self.fetch = fetch
         self._key = key
 
+    def bind(self, told: bytes) -> None:
+        if self._key is not None:
+            self._key.bind(told)
+
     def key(self, number: int) -> StreamKey:
         if self._key is None:
             raise MaterialMismatch(f"instruction {number} needs a dealer and there is none")

@@ -50,7 +50,7 @@ from tacita.runtime.rounds import Rounds
 from tacita.runtime.saving import Saving, Vault
 from tacita.runtime.stock import Label, take
 from tacita.runtime.store import Held, Store
-from tacita.runtime.transcript import Transcript
+from tacita.runtime.transcript import Transcript, drawn_for, drawn_for_run
 from tacita.runtime.transport import Endpoint, Kind, Message, expected
 
 
@@ -168,6 +168,8 @@ class Party:
             )
         given = iter(arrays)
         store = self._store
+        if (told := drawn_for(order)) is not None:
+            self._live.bind(told)
         for number, instruction in enumerate(order.instructions, start=order.number):
             if self.budget is not None:
                 self.budget.admit(instruction)
@@ -299,6 +301,7 @@ class Party:
                 raise MaterialMismatch(f"batch {order.batch.hex()} was not prepared, or is used up")
             source, prepared = self._prepared.pop(order.batch)
         else:
+            self._live.bind(drawn_for_run(order, deployment.agreement))
             source = RunMaterial(self._live, order.number, deployment)
         rounds = self._rounds(order.number, order.batch, first=order.number)
         common = RunCommon(self._common, order.number, deployment.size)

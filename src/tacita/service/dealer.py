@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
+import msgspec
+
 from tacita.errors import PeerError, PeerFailed, ProgramError, Refused, TacitaError
 from tacita.network.endpoint import StreamEndpoint
 from tacita.network.identity import Principal
@@ -281,8 +283,11 @@ class DealerService:
                 self._meeting.offer(topic.session, peer.name, (stream, topic), limit)
                 return
             require_same(topic, self._parties, self._name)
+            among = msgspec.structs.replace(topic, session=session)
             for name in self._parties:
-                streams[name], _ = self._meeting.claim(session, name, deadline)
+                streams[name], theirs = self._meeting.claim(session, name, deadline)
+                if theirs != among:
+                    raise PeerFailed(f"{name} was told of another session than {self._name}")
             if topic.protocol == CONSULTING:
                 for name in self._parties:
                     desk = desk_of_session(session)

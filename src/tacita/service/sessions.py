@@ -15,7 +15,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from tacita.errors import HoldersError, PeerError, Refused
+import msgspec
+
+from tacita.errors import HoldersError, PeerError, PeerFailed, Refused
 from tacita.network.endpoint import StreamEndpoint
 from tacita.network.identity import Principal
 from tacita.network.link import Stream
@@ -93,7 +95,7 @@ class Sessions:
     def _serve(self, stream: Stream, user: Principal, topic: Session) -> None:
         around = self._around
         session = eager_session_of(user.fingerprint, topic.session)
-        among = Session(session, topic.holders, topic.dealer, topic.checked, topic.protocol)
+        among = msgspec.structs.replace(topic, session=session)
         streams: dict[str, Stream] = {USER: stream}
         desk = desk_of(around.dealer) if topic.protocol == CONSULTING else None
         limit = around.limits.connect
@@ -107,7 +109,9 @@ class Sessions:
                 begin(streams[desk], Consulting(asking), limit)
             deadline = time.monotonic() + limit
             for name in around.lower:
-                streams[name], _ = around.meeting.claim(session, name, deadline)
+                streams[name], theirs = around.meeting.claim(session, name, deadline)
+                if theirs != among:
+                    raise PeerFailed(f"{name} was told of another session than {around.name}")
             endpoint = StreamEndpoint(around.name, streams, around.limits.round)
             self._audit.record("session", user)
             party = Party(
