@@ -163,9 +163,11 @@ class Deployment:
             print(f"the log of {name} ends with:\n{text}", file=sys.stderr)
 
     def publish(self, name: str, model: tacita.Model, runs: int = 0) -> None:
-        """And has so many runs dealt."""
+        """And has so many runs dealt. The model compares as it does, since its cost is compared
+        with what is counted, and not as would be picked for this network."""
+        protocol = None if model.chosen else "tables"
         with Client(self.local.client_config("owner", OWNER)) as owner:
-            owner.publish(model, name)
+            owner.publish(model, name, protocol=protocol)
             if runs:
                 owner.deal(name, runs)
 

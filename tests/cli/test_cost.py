@@ -79,7 +79,7 @@ def test_json_has_the_numbers_of_the_program(run):
 
 
 def test_the_network_is_as_it_was_asked_for(run):
-    told = as_json(run("cost", *MAKE, "--json", "--network", "20ms,8Mbit/s"))
+    told = as_json(run("cost", *MAKE, "--json", "--network", "20ms,8Mbit/s", "--ahead"))
     assert told["prediction"]["rtt_seconds"] == pytest.approx(0.02)
     assert told["prediction"]["bandwidth_bytes_per_second"] == pytest.approx(1e6)
     least = told["total"]["rounds"] * 0.01 + told["total"]["online_bytes"] / 1e6
@@ -268,7 +268,7 @@ REFUSED = {
     "a precision that is too fine": ([*MAKE, "--precision", "2^99"], "digits"),
     "an unknown protocol": ([*MAKE, "--protocol", "mpc"], "no protocol 'mpc'"),
     "fss for three": ([*MAKE, "--protocol", "fss", "--parties", "3"], "two parties, not 3"),
-    "ahead of nothing": ([*MAKE, "--ahead"], "--protocol auto"),
+    "ahead of nothing": ([*MAKE, "--ahead", "--no-time"], "--no-time"),
     "a plan without times": ([*MAKE, "--protocol", "auto", "--no-time"], "--no-time"),
     "one party": ([*MAKE, "--parties", "1", "--no-time"], "2 parties or more"),
     "no samples": ([*MAKE, "--samples", "no.npy"], "no file no.npy"),

@@ -73,7 +73,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def up(folder):
-    made = Up("--folder", str(folder))
+    # It times this machine, and is to leave nothing of that in the user's cache.
+    made = Up("--folder", str(folder), XDG_CACHE_HOME=str(folder.parent / "cache"))
     try:
         yield made.wait()
     finally:
@@ -158,6 +159,7 @@ def test_a_saved_model_is_published_queried_and_removed(carol, olga, linear, tmp
     published = run("publish", saved, "--name", "linear", "--audience", "client:carol", who=olga)
     assert published.exit_code == 0, published.output
     assert "takes input 2×3" in published.output
+    assert "\n  compares nothing\n" in published.output
     asked = run("predict", "linear", given, "--out", out, who=carol)
     assert asked.exit_code == 0, asked.output
     assert asked.output == f"written to {out}\n"
@@ -170,6 +172,30 @@ def test_a_saved_model_is_published_queried_and_removed(carol, olga, linear, tmp
     again = run("remove", "linear", who=olga)
     assert again.exit_code == 2
     assert "alice answered 404" in again.output
+
+
+def test_publishing_says_how_values_are_compared_and_why(olga, tmp_path, monkeypatch):
+    monkeypatch.setattr("tacita.runtime.timings.user_cache_path", lambda *_: tmp_path)
+    saved = tmp_path / "relu.tacita"
+    tacita.export(nn.ReLU().eval(), torch.ones(2, 3)).save(saved)
+
+    def line(*options):
+        published = run("publish", saved, "--name", "relu", *options, who=olga)
+        assert published.exit_code == 0, published.output
+        (found,) = [each for each in published.output.splitlines() if " compares " in each]
+        return found
+
+    number = r"[0-9.]+"
+    measured = rf"{number} ms round trip, {number} [MG]bit/s between the parties"
+    assert re.fullmatch(rf"  compares with (tables|fss): {measured}", line())
+    # Whatever this machine takes, one message less over ten seconds takes less.
+    given = line("--network", "10s,100Gbit/s")
+    assert given == "  compares with fss: 10000 ms round trip, 100 Gbit/s, as given"
+    assert line("--protocol", "tables") == "  compares with tables: as asked for"
+    assert run("remove", "relu", who=olga).exit_code == 0
+    unknown = run("publish", saved, "--name", "relu", "--network", "moon", who=olga)
+    assert unknown.exit_code == 2
+    assert "no network 'moon'" in unknown.output
 
 
 def test_a_client_may_not_publish_where_policies_say_owners(carol, linear, tmp_path):

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import pytest
 
-from tacita.client import inspection
+from tacita.client import inspection, links
 from tacita.client.inspection import inspect
 from tacita.errors import Busy, PeerFailed, Refused
 from tacita.network.authority import issue
@@ -166,7 +166,8 @@ def test_a_policy_that_lets_nobody_watch(looked, healthy):
     healthy.engines[0].neighbours = refused
     found = looked()
     assert bad(found) == set()
-    assert "not measured: the table watch of alice's policy" in found["alice", "neighbours"].says
+    says = found["alice", "neighbours"].says
+    assert "not measured: the tables watch and publish of alice's policy" in says
     assert ("bob", "to alice") in found, "the other end tells of it"
 
 
@@ -181,7 +182,7 @@ def test_a_party_that_fails_to_measure(looked, healthy):
 
 
 def test_a_party_that_measures_for_somebody_else_is_asked_again(looked, healthy, monkeypatch):
-    monkeypatch.setattr(inspection, "PAUSE", 0.0)
+    monkeypatch.setattr(links, "PAUSE", 0.0)
     engine, asked = healthy.engines[0], []
 
     def busy(_):

@@ -124,6 +124,19 @@ def test_what_is_dealt_ahead_does_not_count():
     assert ahead.ways == ("fss",)
 
 
+def test_dealing_ahead_may_count_as_much_as_is_wished():
+    program = chain(2)
+    works = works_of(program, ways=("tables", "fss"))
+    picked = []
+    for dealing in (0.0, 1e-6, 1.0):
+        _, plan = planned(program, works, MACHINE, NARROW, ahead=True, dealing=dealing)
+        best = min(each.seconds(True, dealing) for each in plan.singly.values())
+        assert plan.planned.seconds(True, dealing) <= best
+        assert (f"counted as {dealing:g}" in plan.reason()) == (dealing > 0)
+        picked.append(plan.ways)
+    assert picked == [("fss",), ("fss",), ("tables",)]
+
+
 @pytest.mark.parametrize("least", WAYS)
 def test_where_messages_cost_nothing_the_least_work_is_picked(recorded, least):
     seconds = {way: 1.0 if way == least else 2.0 for way in WAYS}

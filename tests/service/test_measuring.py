@@ -1,16 +1,18 @@
 """Daemons measure the ways between them: what is found, who may ask, and how much it may cost."""
 
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tacita.errors import Busy, FrameError, PeerFailed, PeerTimeout, RateExceeded, Refused
-from tacita.service import measuring
+from tacita.service import measuring, reach
 from tacita.service.config import Limits, StockSettings
-from tacita.service.conversations import LARGEST_MEASURED, Measuring, begin
+from tacita.service.conversations import LARGEST_MEASURED, Measuring, Reaching, begin
 from tacita.service.measuring import FIRST_BYTES, MOST, WINDOW, Answered
-from tacita.service.neighbourhood import FRESH, Neighbourhood
+from tacita.service.neighbourhood import FRESH, LATELY, Neighbourhood
 
 from .daemons import Daemons
 from .rogue import SOON, answer_to, dialed, listening, said
@@ -35,7 +37,7 @@ def no_memory(network):
     for daemon in (*network.parties.values(), network.dealer):
         daemon._measured = Answered()
     for party in network.parties.values():
-        party._neighbourhood._taken = None
+        party._neighbourhood._kept.clear()
 
 
 def test_every_neighbour_is_measured(network):
@@ -55,12 +57,18 @@ def test_every_neighbour_is_measured(network):
             )
 
 
-def test_who_may_not_watch_has_nothing_measured(network):
+def test_who_may_publish_may_have_it_measured(network):
+    assert set(network.parties["alice"].neighbours(network.principals["acme"])) == {
+        "bob", "carol", "dana",
+    }  # fmt: skip
+
+
+def test_who_may_neither_watch_nor_publish_has_nothing_measured(network):
     alice = network.parties["alice"]
     before = alice.counters.render()
-    with pytest.raises(Refused, match=r"\[watch\]"):
+    with pytest.raises(Refused, match=r"\[watch\] and \[publish\]"):
         alice.neighbours(network.principals["clinic"])
-    assert alice._neighbourhood._taken is None
+    assert not alice._neighbourhood._kept
     assert b'tacita_refusals_total{reason="policy"}' in alice.counters.render() != before
 
 
@@ -89,6 +97,62 @@ def test_what_was_measured_lately_is_given_again(network):
     now[0] += 0.001
     assert neighbourhood.measured() != first
     assert len(measured) == 6
+
+
+def counting(network):
+    """Alice's neighbourhood with a clock of the test's, and names in the order of measuring."""
+    now, measured = [100.0], []
+    neighbourhood = Neighbourhood(network.parties["alice"]._around, lambda: now[0])
+    neighbourhood._of = lambda name: measured.append(name) or {"number": len(measured)}
+    return neighbourhood, now, measured
+
+
+def test_who_needs_to_know_roughly_has_it_measured_seldom(network):
+    neighbourhood, now, measured = counting(network)
+    first = neighbourhood.lately(("bob", "dana"), SOON)
+    assert measured == ["bob", "dana"]
+    now[0] += LATELY - 0.001
+    assert neighbourhood.lately(("bob", "dana"), SOON) == first
+    neighbourhood.lately(("carol", "dana"), SOON)
+    assert measured == ["bob", "dana", "carol"], "what was not measured yet is"
+    now[0] += 0.001
+    neighbourhood.lately(("bob", "carol"), SOON)
+    assert measured == ["bob", "dana", "carol", "bob"], "each has an age of its own"
+    neighbourhood.measured()
+    assert measured[4:] == ["dana"], "what others had measured just now is given to everybody"
+
+
+def test_what_could_not_be_measured_is_tried_again_soon(network):
+    neighbourhood, now, measured = counting(network)
+    neighbourhood._of = lambda name: measured.append(name) or {"error": "no such luck"}
+    neighbourhood.lately(("bob",), SOON)
+    now[0] += FRESH - 0.001
+    neighbourhood.lately(("bob",), SOON)
+    assert measured == ["bob"]
+    now[0] += 0.001
+    neighbourhood.lately(("bob",), SOON)
+    assert measured == ["bob", "bob"]
+
+
+def test_who_needs_it_lately_waits_for_who_measures(network):
+    neighbourhood, _, measured = counting(network)
+    quick, begun, go_on = neighbourhood._of, threading.Event(), threading.Event()
+
+    def slow(name):
+        begun.set()
+        assert go_on.wait(SOON)
+        return quick(name)
+
+    neighbourhood._of = slow
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(neighbourhood.lately, ("bob",), SOON)
+        assert begun.wait(SOON)
+        with pytest.raises(Busy):
+            neighbourhood.lately(("bob",), 0.01)
+        second = pool.submit(neighbourhood.lately, ("bob",), SOON)
+        go_on.set()
+        assert first.result(SOON) == second.result(SOON)
+    assert measured == ["bob"]
 
 
 def test_one_at_a_time(network):
@@ -176,6 +240,60 @@ def test_users_have_nothing_measured(network):
             kind, text = answer_to(stream)
             assert kind == "refuse"
             assert "may not" in text
+
+
+# ---- what users of eager sessions are told -------------------------------------------------------
+
+
+def told(network, who, name):
+    with dialed(network, network.credentials[who], name) as link:
+        stream = link.open(os.urandom(16))
+        begin(stream, Reaching(), SOON)
+        return answer_to(stream)
+
+
+def test_users_are_told_of_each_way_by_one_of_its_ends(network):
+    for name, others in (
+        ("alice", {"bob", "carol", "dana"}),
+        ("bob", {"carol", "dana"}),
+        ("carol", {"dana"}),
+    ):
+        kind, text = told(network, "hospital", name)
+        assert kind == "done", text
+        assert set(reach.read(text, name)) == others
+        assert set(network.parties[name]._neighbourhood._kept) == others
+
+
+def test_what_could_not_be_measured_is_not_told(network):
+    alice = network.parties["alice"]._neighbourhood
+    alice._of = lambda name: (
+        {"error": "no such luck"}
+        if name == "bob"
+        else {"round_trip": 1.0, "sent": 2, "received": 3}
+    )
+    try:
+        text = told(network, "hospital", "alice")[1]
+    finally:
+        del alice._of
+    assert text == (
+        '{"carol":{"round_trip":1.0,"sent":2.0,"received":3.0},'
+        '"dana":{"round_trip":1.0,"sent":2.0,"received":3.0}}'
+    )
+
+
+def test_who_may_open_no_session_is_told_nothing(network):
+    with dialed(network, network.credentials["acme"], "alice") as link:
+        network.wait_until(lambda: not link.usable, "alice's refusal")
+        assert "no business here" in link.why
+    assert not network.parties["alice"]._neighbourhood._kept
+
+
+def test_neither_the_dealer_tells_nor_are_parties_told(network):
+    assert told(network, "hospital", "dana")[0] == "refuse"
+    stream = network.parties["alice"]._around.neighbours.open("bob", os.urandom(16), SOON)
+    begin(stream, Reaching(), SOON)
+    kind, text = answer_to(stream)
+    assert (kind, "may not begin a Reaching" in text) == ("refuse", True)
 
 
 # ---- a neighbour that misbehaves -----------------------------------------------------------------

@@ -102,6 +102,13 @@ def test_sessions_and_watching_are_allowed_by_name(policy):
     assert not policy.may_watch(CAROL)
 
 
+def test_links_are_measured_for_who_may_watch_or_publish(policy):
+    assert policy.may_measure(Principal("client", "operator", "5" * 64))
+    assert policy.may_publish(ACME, "mnist")
+    assert policy.may_measure(ACME)
+    assert not policy.may_measure(CAROL)
+
+
 def test_a_closed_policy_and_an_empty_file_allow_nothing(file):
     file.write_text("")
     for policy in (Policy.closed(), Policy.load(file)):
@@ -109,6 +116,7 @@ def test_a_closed_policy_and_an_empty_file_allow_nothing(file):
             assert not policy.may_publish(who, "mnist")
             assert not policy.may_open_sessions(who)
             assert not policy.may_watch(who)
+            assert not policy.may_measure(who)
             with pytest.raises(Refused):
                 policy.query_terms(who, "mnist")
 

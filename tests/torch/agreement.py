@@ -24,7 +24,7 @@ class Group:
     holders: list[tacita.VirtualWorker]
     dealer: tacita.VirtualWorker | None
     run: PlainRun | None = None
-    protocol: str = "tables"
+    protocol: str = "auto"
 
     def share(self, tensor, precision=PRECISION, *, bound=None, checked=False):
         """A private tensor: integers if the tensor is of integers, else fixed point."""

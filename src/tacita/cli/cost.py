@@ -15,7 +15,7 @@ from tacita.cli.model import module_and_shapes, precision, samples
 from tacita.compiler.chart import ENDINGS
 from tacita.compiler.plan import Plan
 from tacita.compiler.plan_table import show_plan
-from tacita.compiler.planning import in_way
+from tacita.compiler.planning import DEALING, in_way
 from tacita.compiler.prediction import Link, link_named
 from tacita.compiler.report import Report
 from tacita.compiler.table import show
@@ -59,17 +59,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print numbers as JSON inst
 Parties = Annotated[int, typer.Option(help="How many parties hold shares.")]
 Timed = Annotated[bool, typer.Option("--time/--no-time", help="Predict the time as well.")]
 Protocol = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--protocol",
         metavar="HOW",
         help="How values are compared: tables, fss, snn, or auto: all side by side, and what is "
         "the fastest layer by layer.",
+        show_default="auto; with --no-time tables",
     ),
 ]
 Ahead = Annotated[
     bool,
-    typer.Option("--ahead", help="With --protocol auto: dealing is done before, and not counted."),
+    typer.Option(
+        "--ahead",
+        help="Pick for runs that are dealt for before, as `publish` does: a second of dealing "
+        "counts a tenth of one that somebody waits.",
+    ),
 ]
 Remeasure = Annotated[
     bool, typer.Option("--remeasure", help="Time this machine anew, whatever was kept of it.")
@@ -85,7 +90,7 @@ def cost(
     chart: Chart = None,
     as_json: AsJson = False,
     parties: Parties = 2,
-    protocol: Protocol = "tables",
+    protocol: Protocol = None,
     ahead: Ahead = False,
     timed: Timed = True,
     remeasure: Remeasure = False,
@@ -100,9 +105,9 @@ def cost(
     Nothing is run privately. Rounds and bytes are exact; the time rests on how long each kind of
     instruction takes on this machine, which is measured once and kept.
 
-    Values can be compared in several ways, with the same results (`tables`, unless you say
-    otherwise when you share or publish). With --protocol auto they are set side by side, and each
-    layer gets the one with which a run is the fastest over this network.
+    Values can be compared in several ways, with the same results. They are set side by side, and
+    each layer gets the one with which a run is the fastest over this network. --protocol looks at
+    one of them alone.
 
     The weights of the zoo's networks are random. Bounds on values, which make comparisons cheaper,
     rest on --samples alone; without samples there are none.
@@ -110,8 +115,10 @@ def cost(
     with complaining():
         if chart is not None and chart.suffix.lower() not in ENDINGS:
             raise UsageError(f"--chart {chart}: name a file that ends in {', '.join(ENDINGS)}")
+        if protocol is None:
+            protocol = AUTO if timed else "tables"
         if ahead and protocol != AUTO:
-            raise UsageError("--ahead says what to plan for: give --protocol auto with it")
+            raise UsageError("--ahead says what to pick for: leave --protocol and --no-time out")
         if protocol == AUTO and not timed:
             raise UsageError("--protocol auto weighs times: leave --no-time out")
         link = link_named(network)
@@ -147,7 +154,15 @@ def _compared(
     if protocol != AUTO:
         return in_way(program, protocol, parties, ahead=False), None
     with shown() as progress:
-        return plan(program, link, parties, ahead=ahead, remeasure=remeasure, progress=progress)
+        return plan(
+            program,
+            link,
+            parties,
+            ahead=ahead,
+            dealing=DEALING,
+            remeasure=remeasure,
+            progress=progress,
+        )
 
 
 def _report(program: Program, link: Link, parties: int, timed: bool, remeasure: bool) -> Report:

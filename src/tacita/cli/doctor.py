@@ -19,8 +19,8 @@ def doctor(to: To = HERE) -> None:
     Looks at your settings and certificate, then at each party: whether it can be reached and is who
     it should be, its version and clock, whether it sees the others and the dealer, and how fast the
     way there is. Then each party measures the ways to the other parties and the dealer, if its
-    policy lets you watch; that takes up to four megabytes a link, at most every ten seconds. Exit
-    code 1 if anything is wrong; what is merely slow is not.
+    policy lets you watch or publish; that takes up to four megabytes a link, at most every ten
+    seconds. Exit code 1 if anything is wrong; what is merely slow is not.
     """
     found = inspect(to)
     show(found, Console())

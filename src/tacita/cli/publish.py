@@ -11,6 +11,7 @@ import typer
 from tacita.cli.client_option import HERE, To
 from tacita.cli.complaint import complaining
 from tacita.cli.model import module_and_shapes, precision, samples
+from tacita.cli.terminal import printable
 from tacita.client.client import Client
 from tacita.errors import UsageError
 from tacita.torch.whole.model import Model, export
@@ -64,18 +65,19 @@ def publish(
             metavar="HOW",
             help="How values are compared: tables, fss, or auto for the fastest layer by layer, "
             "over --network and out of the stock.",
-            show_default="tables",
+            show_default="as was chosen for a model of Model.save; otherwise auto",
         ),
     ] = None,
     network: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--network",
             metavar="NET",
-            help="Between the parties, for --protocol auto: lan, wan, or RTT,BANDWIDTH: "
+            help="Between the parties, by which auto picks: lan, wan, or RTT,BANDWIDTH: "
             "20ms,1Gbit/s.",
+            show_default="as the parties measure it",
         ),
-    ] = "lan",
+    ] = None,
 ) -> None:
     """Share a model's weights among the parties, who then answer queries of it under NAME.
 
@@ -87,6 +89,12 @@ def publish(
     Weights are split here, and each party gets a share that says nothing by itself. The
     architecture is public. Your certificate has to be one of an owner. A model of the same name
     that you have published before is replaced.
+
+    Values can be compared in several ways, with the same results. Unless you choose, the parties
+    measure the way between them, and each layer gets the one with which a query is the fastest; how
+    fast a processor is, is timed on this machine, which takes some seconds the first time. A line
+    says what was picked. Where policies do not let you have it measured, it is taken for a local
+    network's.
     """
     with complaining():
         ready = _saved(Path(model), inputs, samples_, digits)
@@ -102,6 +110,7 @@ def publish(
                 progress=progress,
             )
     typer.echo(f"published {name}: id {published.id}, program {published.digest[:16]}…")
+    typer.echo(f"  {printable(published.compared)}")
     for field in published.inputs:
         typer.echo(f"  takes {field}")
     for field in published.outputs:

@@ -11,7 +11,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from tacita.client.batching import Batches, batches, joined
+from tacita.client.comparing import compared
 from tacita.client.connection import Answer, PartyConnection, Sent
 from tacita.client.published import (
     HEAD_ROOM,
@@ -33,6 +34,7 @@ from tacita.client.published import (
 )
 from tacita.client.together import together
 from tacita.compiler import archive
+from tacita.compiler.prediction import Link
 from tacita.errors import (
     PeerFailed,
     ShapeError,
@@ -204,7 +206,7 @@ class AsyncClient:
         *,
         audience: Sequence[str] = ("client:*",),
         protocol: str | None = None,
-        network: str = "lan",
+        network: str | Link | None = None,
         progress: Progress | None = None,
     ) -> PublishedModel:
         """Shares a model's weights among the parties, who serve it under `name` from then on.
@@ -213,26 +215,27 @@ class AsyncClient:
 
         audience: who may query it, as "role:name" or "role:*"; each party's policy decides besides.
         protocol: how values are compared: "tables", "fss", or "auto" for the fastest, layer by
-            layer, over such a `network`, out of the stock; see `Model.compared_by`. None: as the
-            model has it.
+            layer, out of the stock; see `Model.compared_by`. None: "auto", unless it was chosen
+            for the model before. More than two parties can use "tables" alone.
+        network: between the parties, for "auto": "lan", "wan" or as in "20ms,100Mbit/s". None: as
+            the parties measure it, if they let this owner know; "lan" where they do not.
         name: letters, digits, '-', '_' and '.', the first a letter or digit; 100 at most.
-        progress: told of the bytes that were sent.
-        Cost: the weights' size once for each party, as 64-bit words.
+        progress: told of what is measured, and of the bytes that were sent.
+        `compared` of what is returned says how it compares, and why. For "auto" the speed of this
+        machine stands in for that of the parties' machines.
+        Cost: the weights' size once for each party, as 64-bit words. "auto" has the parties measure
+        their links, and times the layers here, as much work as a few runs; the first time on a
+        machine that takes some seconds more.
         """
         if not isinstance(model, Model):
             raise UsageError(f"publish() takes a tacita.Model, not a {type(model).__name__}")
         _check_name(name)
         for each in audience:
             check_pattern(each)
-        if protocol is not None:
-            model = await asyncio.to_thread(
-                model.compared_by,
-                protocol,
-                network=network,
-                parties=len(self._parties),
-                ahead=True,
-                progress=progress,
-            )
+        tell = progress or silent
+        model, how = await compared(
+            model, protocol, network, self._parties, self.config.limits.query, tell
+        )
         limit = self.config.limits.publish
         model_id = os.urandom(QUERY_BYTES)
         ports = model.program.weights
@@ -247,9 +250,7 @@ class AsyncClient:
             ]
             parameters = {"audience": ",".join(audience)}
             requests.append(encode_request(model_id, tensors, parameters, {"program": program}))
-        sent = _counter(
-            progress or silent, f"sending {name}", sum(len(b) for _, body in requests for b in body)
-        )
+        sent = _counter(tell, f"sending {name}", sum(len(b) for _, body in requests for b in body))
 
         async def put(party: PartyConnection) -> object:
             headers, body = requests[party.index]
@@ -262,7 +263,7 @@ class AsyncClient:
         if published.id != model_id.hex():
             raise PeerFailed(f"the parties took {name!r} under another id than it was sent with")
         self._known[name] = published
-        return published
+        return replace(published, compared=how)
 
     async def deal(self, name: str, runs: int, progress: Progress | None = None) -> int:
         """Has the dealer deal for so many more runs, ahead of queries; the stock afterwards."""

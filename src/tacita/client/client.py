@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from tacita.client.async_client import AT_ONCE, AsyncClient, Input, PartyStatus, Result
 from tacita.client.published import PublishedModel
+from tacita.compiler.prediction import Link
 from tacita.errors import SessionClosed
 from tacita.network.identity import Principal
 from tacita.program.program import Program
@@ -84,16 +85,20 @@ class Client:
         *,
         audience: Sequence[str] = ("client:*",),
         protocol: str | None = None,
-        network: str = "lan",
+        network: str | Link | None = None,
         progress: Progress | None = None,
     ) -> PublishedModel:
         """Shares a model's weights among the parties, who serve it under `name` from then on.
 
         audience: who may query it, as "role:name" or "role:*"; each party's policy decides besides.
         protocol: how values are compared: "tables", "fss", or "auto" for the fastest, layer by
-            layer, over such a `network`, out of the stock; see `Model.compared_by`. None: as the
-            model has it.
-        progress: told of the bytes that were sent; called in a thread of the client's.
+            layer, out of the stock; see `Model.compared_by`. None: "auto", unless it was chosen
+            for the model before. More than two parties can use "tables" alone.
+        network: between the parties, for "auto": "lan", "wan" or as in "20ms,100Mbit/s". None: as
+            the parties measure it, if they let this owner know; "lan" where they do not.
+        progress: told of what is measured, and of the bytes that were sent; called in a thread of
+            the client's.
+        `compared` of what is returned says how it compares, and why.
         """
         return self._run(
             self._client.publish(

@@ -22,6 +22,7 @@ from contextlib import suppress
 from tacita.client.remote_worker import RemoteWorker
 from tacita.errors import HoldersError, PeerError, PeerFailed, UsageError
 from tacita.ring.fixed_point import Precision
+from tacita.runtime.choosing import AUTO
 from tacita.runtime.session import Session
 from tacita.service.conversations import Describing, Withdrawing, agreed, begin, fresh_id
 from tacita.service.deposits import Description, description, encode
@@ -76,7 +77,7 @@ def borrow(name: str, *holders: RemoteWorker, crypto_provider: RemoteWorker) -> 
     for party, theirs in found.items():
         if theirs != about:
             raise PeerFailed(f"{party} has another deposit {name!r} than {next(iter(found))}")
-    session = open_session(holders, crypto_provider, protocol="tables", checked=False)
+    session = open_session(holders, crypto_provider, protocol=AUTO, checked=False)
     wire = session.new_wire(about.shape, about.scale, about.bound)
     precision = Precision(base=about.base, digits=about.digits) if about.base else None
     return PrivateTensor(session.borrow(name, wire), Lowering(session, precision))

@@ -1,7 +1,7 @@
 """What may be wrong between a client and its network, and within the network.
 
 The way to each party is measured from here; the ways between the daemons by the parties, for whom
-their policies let watch.
+their policies let watch or publish.
 
 Each look is a `Finding`; one that fails does not keep the others from being made, unless they need
 what it looked for.
@@ -21,10 +21,10 @@ from typing import Any
 
 from tacita.client.async_client import AsyncClient
 from tacita.client.connection import PartyConnection
+from tacita.client.links import neighbours_of
 from tacita.errors import (
     ConfigError,
     CredentialError,
-    NotReady,
     Refused,
     TacitaError,
     UsageError,
@@ -41,7 +41,6 @@ MIB = 1 << 20
 # Between daemons: what works and is worth a word.
 SLOW_ROUND_TRIP = 0.1  # seconds; a deep network takes a hundred of them for a query
 SLOW_BYTES = MIB  # a second; a query of a small convolutional network sends about as many
-TRIES, PAUSE = 5, 1.0  # while a party measures for somebody else
 
 Report = Callable[["Finding"], None]
 
@@ -204,9 +203,12 @@ async def _neighbours(
 ) -> list[Finding]:
     """What a party measures of its links. measured: pairs that were, which one end can tell of."""
     try:
-        answer = await _asked_for_neighbours(party, config.limits.query)
+        answer = await neighbours_of(party, config.limits.query)
     except Refused:
-        says = f"not measured: the table watch of {party.name}'s policy says who may have it done"
+        says = (
+            f"not measured: the tables watch and publish of {party.name}'s policy say who may "
+            "have it done"
+        )
         return [Finding(party.name, "neighbours", True, says)]
     except TacitaError as error:
         advice = "ask its operator; its log says more"
@@ -221,20 +223,6 @@ async def _neighbours(
         if "error" not in of_link:
             measured.add(frozenset((party.name, name)))
     return found
-
-
-async def _asked_for_neighbours(party: PartyConnection, limit: float) -> dict[str, Any]:
-    for _ in range(TRIES - 1):
-        try:
-            answer = await party.json("GET", "/v2/neighbours", limit)
-            break
-        except NotReady:
-            await asyncio.sleep(PAUSE)
-    else:
-        answer = await party.json("GET", "/v2/neighbours", limit)
-    if not isinstance(answer, dict):
-        raise party.wrong("neighbours that are no table")
-    return answer
 
 
 def link_findings(who: str, other: str, link: dict[str, Any], dealer: bool) -> list[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import msgspec
@@ -38,7 +38,8 @@ class PublishedModel:
     """A model that all parties serve and agree on.
 
     id, digest: of the publication and of its program, hexadecimal. owner: "owner:name". ready: at
-    every party. stock: how many runs are dealt and ready, at the party that has fewest.
+    every party. stock: how many runs are dealt and ready, at the party that has fewest. compared:
+    how values are compared and why, in a line, where it was just published; otherwise empty.
     """
 
     name: str
@@ -49,6 +50,7 @@ class PublishedModel:
     stock: int
     inputs: tuple[Field, ...]
     outputs: tuple[Field, ...]
+    compared: str = field(default="", compare=False)
 
     @property
     def answer_bytes(self) -> int:

@@ -43,15 +43,19 @@ class Outcome:
     cost: Cost
     time: Time
 
-    def seconds(self, ahead: bool) -> float:
-        return self.time.online if ahead else self.time.live
+    def seconds(self, ahead: bool, dealing: float = 0.0) -> float:
+        """What a plan makes small. dealing: as in `Plan`."""
+        if not ahead:
+            return self.time.live
+        return self.time.online + dealing * (self.time.dealing + self.time.preparing)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How a program is to compare, and how it does that way and others.
 
-    link: for which it was made. ahead: whether dealing is done before, and so not counted.
+    link: for which it was made. ahead: whether dealing is done before. dealing: what a second of it
+    counts then, with what the parties prepare, beside one that somebody waits.
     choices: for each comparing instruction. planned: the run as it was planned.
     singly: one way for all, by way, in the order of WAYS. left_out: ways that cannot be used here,
     and why.
@@ -64,6 +68,7 @@ class Plan:
     planned: Outcome
     singly: Mapping[Way, Outcome]
     left_out: Mapping[Way, str]
+    dealing: float = 0.0
 
     @property
     def ways(self) -> tuple[Way, ...]:
@@ -74,13 +79,18 @@ class Plan:
     @property
     def best_single(self) -> Way:
         """The fastest way for all instructions alike."""
-        return min(self.singly, key=lambda way: self.singly[way].seconds(self.ahead))
+        return min(self.singly, key=lambda way: self._seconds(self.singly[way]))
+
+    def _seconds(self, outcome: Outcome) -> float:
+        return outcome.seconds(self.ahead, self.dealing)
 
     def reason(self) -> str:
         """Why the run was planned as it was, in one sentence."""
         if not self.choices:
             return "nothing is compared"
         what = "out of the stock" if self.ahead else "live, dealing included"
+        if self.ahead and self.dealing:
+            what += f", a second of dealing counted as {self.dealing:g}"
         if len(self.singly) == 1:
             return f"{self.ways[0]}: the only way here"
         if len(self.ways) == 1:
@@ -102,6 +112,7 @@ class Plan:
 
         return {
             "ahead": self.ahead,
+            "dealing": self.dealing,
             "reason": self.reason(),
             "planned": {"ways": list(self.ways), **outcome(self.planned)},
             "singly": {way: outcome(each) for way, each in self.singly.items()},

@@ -4,7 +4,9 @@ The ways (protocols/ways.py) compute the same, to the bit, and differ in rounds,
 fewer rounds pay where messages take long, fewer bytes where the line is narrow, less work where the
 values are many. What an instruction adds to a run:
 
-    ahead   hops · (RTT/2 + overhead of a round) + bytes / bandwidth + a party's work
+    ahead   hops · (RTT/2 + overhead of a round) + bytes / bandwidth + a party's work; and if it is
+            wished a part of the time that dealing and preparing take, which is not free where
+            a stock has to be refilled all the time
     live    the same, where besides the dealer works and sends what it deals; the slowest of the
             bounds that prediction.py knows decides, for the run as a whole
 
@@ -17,7 +19,7 @@ better mix in a network with branches, and never makes it worse than the best si
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tacita.compiler.costs import by_place
@@ -42,6 +44,7 @@ from tacita.protocols.ways import WAYS, compared_by, way_of
 
 MOST_HANDED = 1 << 32  # bytes for one instruction; beyond that a role's memory is what matters
 MOST_PASSES = 20  # of improvement; two or three are common
+DEALING = 0.1  # of a second that somebody waits: a second of dealing ahead, where it is to count
 NOTICEABLE = 1e-9  # seconds that a change has to save
 
 
@@ -131,11 +134,15 @@ class _Part:
 class _Pricing:
     """The parts of instructions, for one link and machine, live or ahead."""
 
-    def __init__(self, link: Link, machine: Machine, parties: int, *, ahead: bool) -> None:
+    def __init__(
+        self, link: Link, machine: Machine, parties: int, *, ahead: bool, dealing: float
+    ) -> None:
         self._link = link
         self._parties = parties
         self._ahead = ahead
-        over = machine.overheads
+        self._dealing = dealing
+        self._cores = machine.cores
+        self._overheads = over = machine.overheads
         self._share = Sharing(link, machine.cores, parties)
         self._round = over.online_round if ahead else over.live_round
         stretch = over.online_stretch if ahead else over.live_stretch
@@ -145,18 +152,23 @@ class _Pricing:
         cost, share = instruction.cost(), self._share
         moved = moving_time(cost, self._link, self._parties)
         hop = self._link.rtt / 2
-        parts = (_online(share),) if self._ahead else share.bounds
+        parts = (self._stocked,) if self._ahead else share.bounds
+        stretch = 1.0 if self._ahead else self._stretch
         return _Part(
             waiting=cost.hops * (hop + self._round),
             sending=moved - cost.hops * hop,
-            bounds=tuple(self._stretch * each(work, cost.handed_bytes) for each in parts),
-            works=tuple(self._stretch * each(work, 0) for each in parts),
+            bounds=tuple(stretch * each(work, cost.handed_bytes) for each in parts),
+            works=tuple(stretch * each(work, 0) for each in parts),
         )
 
-
-def _online(share: Sharing) -> Callable[[Work, int], float]:
-    """The one bound on a run that is dealt for ahead."""
-    return lambda work, _: share.online(work)
+    def _stocked(self, work: Work, handed_bytes: int) -> float:
+        """The one bound on a run that is dealt for ahead: its work, and a part of what is done
+        before."""
+        over, share = self._overheads, self._share
+        before = work.deal / self._cores + share.preparing(work)
+        before += (handed_bytes > 0) * over.deal_step
+        before += handed_bytes * (over.deal_byte + over.prepare_byte + 1 / self._link.bandwidth)
+        return self._stretch * share.online(work) + self._dealing * before
 
 
 def planned(
@@ -167,12 +179,14 @@ def planned(
     parties: int = 2,
     *,
     ahead: bool,
+    dealing: float = 0.0,
 ) -> tuple[Program, Plan]:
     """The program with each comparison made in the way that makes a run the fastest; and why.
 
     works: the work of each instruction, with all comparisons made in one way, for each way that is
         to be considered: rehearsal.py measures it. `possible` says which ones can be.
-    ahead: dealing is done before and does not count; otherwise it is part of the run.
+    ahead: dealing is done before; otherwise it is part of the run. dealing: what a second of it
+        counts ahead, with what the parties prepare; 0 where it is free.
     The program computes the same, on the same wires. Raises UsageError where no way is left. Cost:
     that of adding up, a few times.
     """
@@ -181,7 +195,7 @@ def planned(
     programs = {way: made for way, made in programs.items() if way in works}
     if not programs:
         raise UsageError("no way to compare is left to plan with: give works for tables at least")
-    pricing = _Pricing(link, machine, parties, ahead=ahead)
+    pricing = _Pricing(link, machine, parties, ahead=ahead, dealing=dealing)
     numbers = comparing(program)
     parts: dict[Way, list[_Part]] = {
         way: [pricing.part(*each) for each in zip(made.instructions, works[way], strict=True)]
@@ -208,9 +222,9 @@ def planned(
         )
         work = [works[picks.get(n, some)][n] for n in range(len(program.instructions))]
         found.append((mixed, outcome(mixed, work), mix))
-    best, run, mix = min(found, key=lambda each: each[1].seconds(ahead))
+    best, run, mix = min(found, key=lambda each: each[1].seconds(ahead, dealing))
     choices = _choices(program, programs, parts, numbers, mix)
-    return best, Plan(link, parties, ahead, choices, run, singly, left_out)
+    return best, Plan(link, parties, ahead, choices, run, singly, left_out, dealing)
 
 
 def _total(parts: Mapping[Way, Sequence[_Part]], ways: Sequence[Way]) -> tuple[float, list[float]]:

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Sequence
 from threading import Thread
 
+from tacita.runtime.choosing import AUTO
 from tacita.runtime.consulting import desk_of
 from tacita.runtime.dealer import Dealer
 from tacita.runtime.party import Party
@@ -23,7 +24,7 @@ class EmbeddedSession(Session):
         holders: Sequence[str],
         dealer: str | None,
         *,
-        protocol: str = "tables",
+        protocol: str = AUTO,
         checked: bool = False,
         limit: float = WAIT_LIMIT,
         vaults: Sequence[Vault] = (),

@@ -52,6 +52,7 @@ def plan(
     parties: int = 2,
     *,
     ahead: bool = False,
+    dealing: float = 0.0,
     ways: Sequence[Way] = WAYS,
     remeasure: bool = False,
     cache: Path | None = None,
@@ -59,7 +60,8 @@ def plan(
 ) -> tuple[Program, Plan]:
     """The program with each comparison made in the way that suits such a link; see planning.py.
 
-    ahead: randomness is dealt before the run, and its time does not count. ways: to choose from.
+    ahead: randomness is dealt before the run. dealing: what a second of that counts. ways: to
+    choose from.
     remeasure, cache: as in `forecast`. Raises UsageError for fewer than two parties. Cost: that of
     a forecast for each way.
     """
@@ -70,7 +72,7 @@ def plan(
     works: dict[Way, Works] = {}
     for way, made in programs.items():
         machine, works[way] = measured(made, parties, remeasure and not works, cache, tell)
-    return planned(program, works, machine, link, parties, ahead=ahead)
+    return planned(program, works, machine, link, parties, ahead=ahead, dealing=dealing)
 
 
 def measured(

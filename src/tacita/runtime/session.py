@@ -17,6 +17,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from tacita.compiler.prediction import LOCAL, Link
 from tacita.errors import (
     BoundExceeded,
     MaterialError,
@@ -34,7 +35,7 @@ from tacita.program.instruction import Instruction
 from tacita.program.wire import Wire
 from tacita.protocols import AnyInstruction, Constant, Forget, Input, MaskWires, Reveal
 from tacita.ring.randomness import SharingSource
-from tacita.runtime.choosing import chooser
+from tacita.runtime.choosing import AUTO, chooser
 from tacita.runtime.deployment import ONLINE
 from tacita.runtime.orders import (
     LARGEST_ORDER,
@@ -72,6 +73,7 @@ class Session:
     protocol: how values are compared; see choosing.py.
     checked: verify every bound that a protocol relies on; each check discloses one bit.
     limit: seconds that a role waits for another before it gives up.
+    link: between the roles, as far as it is known; "auto" goes by it.
     """
 
     def __init__(
@@ -80,14 +82,16 @@ class Session:
         holders: Sequence[str],
         dealer: str | None,
         *,
-        protocol: str = "tables",
+        protocol: str = AUTO,
         checked: bool = False,
         limit: float = WAIT_LIMIT,
+        link: Link = LOCAL,
     ) -> None:
         self.holders = tuple(holders)
         self.dealer = dealer
         self.protocol = protocol
-        self._chosen = chooser(protocol, len(self.holders))
+        self.link = link
+        self.chosen = chooser(protocol, len(self.holders), link)
         self.checked = checked
         self._limit = limit
         self._ids = count()
@@ -129,7 +133,7 @@ class Session:
         """Handles know; nothing is kept of wires here."""
 
     def emit(self, instruction: Instruction) -> None:
-        chosen = self._chosen(instruction)
+        chosen = self.chosen(instruction)
         with self._lock:
             self._hold(chosen)
 

@@ -17,6 +17,7 @@ from tacita.errors import HoldersError, UsageError
 from tacita.runtime.at_rest import own_secret
 from tacita.runtime.checkpoint_files import InFolder
 from tacita.runtime.checkpoints import Cabinet, Checkpoints, InMemory
+from tacita.runtime.choosing import AUTO
 from tacita.runtime.consulting import desk_of
 from tacita.runtime.embedded import EmbeddedSession
 from tacita.runtime.offer import require_offered
@@ -122,7 +123,7 @@ def session_for(
     holders: Sequence[Worker],
     dealer: Worker | None,
     *,
-    protocol: str = "tables",
+    protocol: str = AUTO,
     checked: bool = False,
 ) -> Session:
     """The session of these holders and this dealer, in this order; opened at first use.
@@ -173,7 +174,7 @@ def validate(holders: Sequence[Worker], dealer: Worker | None, protocol: str) ->
 def measure(
     *holders: Worker,
     crypto_provider: Worker | None = None,
-    protocol: str = "tables",
+    protocol: str = AUTO,
     checked: bool = False,
 ) -> Iterator[Traffic]:
     """with measure(alice, bob, crypto_provider=dealer) as traffic: …

@@ -144,6 +144,11 @@ class Withdrawing(Topic, frozen=True, tag=True):
     name: Text
 
 
+class Reaching(Topic, frozen=True, tag=True):
+    """A user to a party, before a session: how fast are its ways to the parties after it, and to
+    the dealer? See `reach.py`."""
+
+
 class Measuring(Topic, frozen=True, tag=True):
     """Party to party, and to the dealer: how fast is the way between us? See `measuring.py`.
 
@@ -166,6 +171,7 @@ AnyTopic = (
     | Consulting
     | Describing
     | Withdrawing
+    | Reaching
     | Measuring
 )
 

@@ -67,7 +67,7 @@ def measure(link: Link, stream_id: Callable[[], bytes], limit: float) -> Measure
     round_trip = statistics.median(link.round_trip(left()) for _ in range(PINGS))
     clock, there, back = _exchange(link.open(stream_id()), FIRST_BYTES, left)
     size = FIRST_BYTES
-    if max(there, back) < LONG:
+    if max(there - round_trip, back) < LONG:  # however far it is
         size = LARGEST_MEASURED
         _, there, back = _exchange(link.open(stream_id()), size, left)
     # The answer to what was sent comes a round trip later, whatever the bandwidth.

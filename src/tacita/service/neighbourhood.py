@@ -1,11 +1,12 @@
-"""How well a party reaches the other daemons, for operators who ask: measured at most every ten
-seconds, by one at a time, so that asking costs the network little, however often it is done.
+"""How well a party reaches the other daemons, for operators, owners and users of eager sessions
+who ask: a way is measured at most every ten seconds, by one at a time, so that asking costs the
+network little, however often it is done.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Any
 
@@ -15,6 +16,9 @@ from tacita.service.measuring import measure
 from tacita.service.surroundings import Surroundings
 
 FRESH = 10.0  # seconds for which a measurement is given again
+LATELY = 600.0  # to who needs to know about how fast a way is, and not how fast it is now
+
+Found = dict[str, dict[str, Any]]  # by the neighbour's name: JSON of a `Measurement`, or `error`
 
 
 class Neighbourhood:
@@ -23,29 +27,42 @@ class Neighbourhood:
         self._around = around
         self._clock = clock
         self._measuring = Lock()
-        self._taken: float | None = None
-        self._found: dict[str, Any] = {}
+        self._kept: dict[str, tuple[float, dict[str, Any]]] = {}
 
-    def measured(self) -> dict[str, Any]:
-        """By name, each neighbour that is connected: JSON of a `Measurement`, or `error`.
+    def measured(self) -> Found:
+        """Each neighbour that is connected.
 
         One after the other, since they share this party's line; each for at most the limit of a
         round. Raises Busy while somebody else has it measured.
         """
-        if not self._measuring.acquire(blocking=False):
+        around = self._around
+        return self._found((*around.others, around.dealer), FRESH, 0.0)
+
+    def lately(self, names: Iterable[str], limit: float) -> Found:
+        """Of these neighbours those that are connected, as they were within the last ten minutes.
+
+        What could not be measured is tried again, as `measured` would. Raises Busy where others
+        have it measured for `limit` seconds.
+        """
+        return self._found(names, LATELY, limit)
+
+    def _found(self, names: Iterable[str], age: float, limit: float) -> Found:
+        if not self._measuring.acquire(timeout=limit):
             raise Busy("the links are being measured for somebody else; ask again in a moment")
         try:
-            if self._taken is None or self._clock() - self._taken >= FRESH:
-                around = self._around
-                self._found = {
-                    name: self._of(name)
-                    for name in (*around.others, around.dealer)
-                    if around.neighbours.connected(name)
-                }
-                self._taken = self._clock()
-            return self._found
+            connected = self._around.neighbours.connected
+            return {name: self._kept_or_new(name, age) for name in names if connected(name)}
         finally:
             self._measuring.release()
+
+    def _kept_or_new(self, name: str, age: float) -> dict[str, Any]:
+        if (kept := self._kept.get(name)) is not None:
+            taken, found = kept
+            if self._clock() - taken < (FRESH if "error" in found else age):
+                return found
+        found = self._of(name)
+        self._kept[name] = (self._clock(), found)
+        return found
 
     def _of(self, name: str) -> dict[str, Any]:
         limit = self._around.limits.round

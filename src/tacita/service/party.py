@@ -21,7 +21,7 @@ from tacita.ring import kernels
 from tacita.runtime.at_rest import own_secret
 from tacita.runtime.checkpoint_files import InFolder
 from tacita.runtime.checkpoints import Checkpoints
-from tacita.service import measuring, supply
+from tacita.service import measuring, reach, supply
 from tacita.service.answering import Answering
 from tacita.service.audit import AuditLog
 from tacita.service.catalogue import Catalogue
@@ -35,9 +35,11 @@ from tacita.service.conversations import (
     Measuring,
     Preparing,
     Publishing,
+    Reaching,
     Session,
     Stocktaking,
     Withdrawing,
+    agree_to,
     refuse,
     topic_of,
 )
@@ -255,6 +257,8 @@ class PartyService:
                 self._sessions.describe(stream, peer, topic)
             case Withdrawing() if user:
                 self._sessions.withdraw(stream, peer, topic)
+            case Reaching() if user:
+                self._tell_reach(stream)
             case Session() if lower or user:
                 self._sessions.follow(stream, peer, topic)
             case Stocktaking() if leads:
@@ -264,6 +268,13 @@ class PartyService:
                 measuring.answer(stream, topic, around.limits.round)
             case _:
                 raise Refused(f"{peer} may not begin a {type(topic).__name__} with this party")
+
+    def _tell_reach(self, stream: Stream) -> None:
+        """How fast the ways are that no party before this one tells of."""
+        around = self._around
+        limit = around.limits.round
+        found = self._neighbourhood.lately((*around.higher, around.dealer), limit)
+        agree_to(stream, limit, reach.written(reach.ways_in(found)))
 
     # ---- what the front asks for -----------------------------------------------------------------
 
@@ -305,10 +316,11 @@ class PartyService:
         return self.counters.render()
 
     def neighbours(self, principal: Principal) -> dict[str, Any]:
-        if not self._allowed.may_watch(principal):
+        if not self._allowed.may_measure(principal):
             self.counters.refused("policy")
             raise Refused(
-                f"{principal} may not have links measured here: [watch] in the policy says who may"
+                f"{principal} may not have links measured here: [watch] and [publish] in the "
+                "policy say who may"
             )
         return self._neighbourhood.measured()
 

@@ -1,6 +1,7 @@
 """What a party allows whom: policy.toml, each party's own.
 
-    [publish]                       # publish and remove models, and fill their stock
+    [publish]                       # publish and remove models, fill their stock, and have links
+                                    # measured, by which it is picked how a model compares
     allow = ["owner:acme"]
     [[query]]                       # the first table that fits both model and principal counts
     models = ["mnist"]
@@ -121,7 +122,8 @@ class Allowing(Section):
 
 
 class PublishRule(Section):
-    """[publish]: who may publish, remove and fill the stock of which models."""
+    """[publish]: who may publish, remove and fill the stock of which models; and have links
+    measured, which concerns no model."""
 
     allow: Patterns = ()
     models: Models = (ANY,)
@@ -172,6 +174,11 @@ class Policy(Section):
     def may_watch(self, principal: Principal) -> bool:
         """See status and metrics of more than one's own models."""
         return matches(principal, self.watch.allow)
+
+    def may_measure(self, principal: Principal) -> bool:
+        """Have links measured: who may watch, and who may publish some model, since how that
+        compares best depends on the links."""
+        return self.may_watch(principal) or matches(principal, self.publish.allow)
 
     def query_terms(
         self, principal: Principal, model: str, audience: Iterable[str] | None = None

@@ -36,6 +36,7 @@ from tacita.runtime.checkpoint import (
     encode,
     found_in,
 )
+from tacita.runtime.choosing import AUTO
 from tacita.runtime.saving import Find, Load, Remove, Save, Topic
 from tacita.runtime.session import Session
 from tacita.runtime.worker import Worker
@@ -117,7 +118,7 @@ def load_private(
     crypto_provider: Worker | None = None,
     into: Any = None,
     patience: float = 0.0,
-    protocol: str = "tables",
+    protocol: str = AUTO,
     checked: bool = False,
 ) -> Any:
     """What was saved under a name, as it was saved, in a session of these workers.
@@ -163,7 +164,7 @@ def _asked(
     holders: Sequence[Worker],
     crypto_provider: Worker | None,
     patience: float = 0.0,
-    protocol: str = "tables",
+    protocol: str = AUTO,
     checked: bool = False,
 ) -> tuple[Session, list[str]]:
     """A session in which all parties have answered, and their answers in order."""

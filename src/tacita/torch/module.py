@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from tacita.errors import EncodingError, HoldersError, UsageError
+from tacita.runtime.choosing import AUTO
 from tacita.runtime.worker import Worker
 from tacita.torch.fixed_precision_tensor import FixedPrecisionTensor
 from tacita.torch.fixed_precision_tensor import fix_precision as fixed
@@ -116,7 +117,7 @@ def share(
     *holders: Worker,
     crypto_provider: Worker | None = None,
     requires_grad: bool = False,
-    protocol: str = "tables",
+    protocol: str = AUTO,
     dtype: str | None = None,
     checked: bool = False,
     bound: float | None = None,
@@ -181,7 +182,7 @@ def copy(self: nn.Module) -> nn.Module:
 
 def encrypt(
     self: nn.Module,
-    protocol: str = "tables",
+    protocol: str = AUTO,
     *,
     workers: Sequence[Worker] = (),
     precision_fractional: int = 3,
@@ -191,7 +192,7 @@ def encrypt(
     """fix_precision() and share() in one, in place; an error leaves the module as it was."""
     if not workers:
         raise HoldersError("encrypt takes the holders: encrypt(workers=[alice, bob], …)")
-    protocol = "tables" if protocol == PYSYFT_DEFAULT else protocol
+    protocol = AUTO if protocol == PYSYFT_DEFAULT else protocol
     had_plain = any(is_plain_float(tensor) for tensor, _ in places(self))
     fix_precision(self, base=base, precision_fractional=precision_fractional)
     try:

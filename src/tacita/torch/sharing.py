@@ -9,6 +9,7 @@ import torch
 
 from tacita.errors import EncodingError, HoldersError, UsageError
 from tacita.ring.fixed_point import LARGEST, Array, Precision
+from tacita.runtime.choosing import AUTO
 from tacita.runtime.session import Session
 from tacita.runtime.worker import Worker, session_for
 from tacita.torch.encoding import integers_of, is_integer
@@ -30,7 +31,7 @@ def share(
     *holders: Worker,
     crypto_provider: Worker | None = None,
     requires_grad: bool = False,
-    protocol: str = "tables",
+    protocol: str = AUTO,
     dtype: str | None = None,
     checked: bool = False,
     bound: float | None = None,
@@ -40,9 +41,9 @@ def share(
     crypto_provider: the dealer of correlated randomness; without one there are sums, products
         with public values and reveals only. It must not collude with a holder.
     dtype: "int" states that the values fit in 32 bits (verified), which makes comparisons cheaper.
-    protocol: how values are compared: "tables", "fss" or "snn" (the latter for two holders), or
-        "auto": what is weighed to be the fastest in this process, operation by operation. Tensors
-        that are computed with one another need the same.
+    protocol: how values are compared, with the same results: "tables", "fss" or "snn" (the latter
+        two for two holders). "auto" takes what costs least between these workers, operation by
+        operation: `tables` or `fss`. Tensors that are computed with one another need the same.
     checked: verify every bound that a protocol relies on; each check discloses one bit.
     bound: states that |value| <= bound (verified); public, and makes comparisons cheaper.
     requires_grad: autograd computes the tensor's gradient, which is private and costs what it
@@ -109,7 +110,7 @@ def ring_values(
 
 def encrypt(
     tensor: torch.Tensor,
-    protocol: str = "tables",
+    protocol: str = AUTO,
     *,
     workers: Sequence[Worker] = (),
     crypto_provider: Worker | None = None,
@@ -122,7 +123,7 @@ def encrypt(
     """fix_precision() and share() in one; `decrypt()` undoes it."""
     if not workers:
         raise HoldersError("encrypt takes the holders: encrypt(workers=[alice, bob], …)")
-    protocol = "tables" if protocol == PYSYFT_DEFAULT else protocol
+    protocol = AUTO if protocol == PYSYFT_DEFAULT else protocol
     fixed = fix_precision(tensor, base=base, precision_fractional=precision_fractional)
     shared = share(
         fixed,

@@ -263,12 +263,13 @@ def test_the_declared_cost_is_what_a_run_costs(model, share, group, x):
             shared.prepare(1)
         with tacita.measure(*holders, crypto_provider=dealer) as traffic:
             shared(given)
-        assert traffic.rounds == model.cost.rounds
-        assert traffic.online_bytes == model.cost.online_bytes(len(holders))
-        assert traffic.dealt_bytes == (0 if stock else model.cost.dealt_bytes)
-        assert traffic.seed_bytes == traffic.input_bytes == 0
-    assert model.cost.rounds > 2
-    assert model.cost.dealt_bytes > 0
+        assert traffic.rounds == shared.cost.rounds
+        assert traffic.online_bytes == shared.cost.online_bytes(len(holders))
+        assert traffic.dealt_bytes == (0 if stock else shared.cost.dealt_bytes)
+        assert traffic.seed_bytes == (0 if stock else shared.cost.published_bytes)
+        assert traffic.input_bytes == 0
+    assert shared.cost.rounds > 2
+    assert shared.cost.dealt_bytes > 0
 
 
 def test_weights_are_opened_once_and_not_again(model, deploy, x):

@@ -18,8 +18,8 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from tacita.compiler import archive
-from tacita.compiler.planning import in_way
-from tacita.compiler.prediction import link_named
+from tacita.compiler.planning import in_way, with_instructions
+from tacita.compiler.prediction import Link, link_named
 from tacita.compiler.report import Report
 from tacita.errors import EncodingError, HoldersError, MissingDealerError, ShapeError, UsageError
 from tacita.program.builder import Handle
@@ -31,6 +31,7 @@ from tacita.protocols.ways import WAYS
 from tacita.ring.fixed_point import Array, Precision
 from tacita.runtime.choosing import AUTO
 from tacita.runtime.forecast import forecast, plan
+from tacita.runtime.offer import CONSULTING
 from tacita.runtime.plain import run_plain
 from tacita.runtime.progress import Progress
 from tacita.runtime.session import Session
@@ -124,13 +125,16 @@ class Model:
         precision: Precision,
         *,
         checked: bool,
+        chosen: bool = False,
     ) -> None:
-        """network: of a model that comes from a file, how its results are put together alone."""
+        """network: of a model that comes from a file, how its results are put together alone.
+        chosen: somebody has said how values are compared."""
         self._network = network if isinstance(network, Network) else None
         self.structure = network.structure if isinstance(network, Network) else network
         self.program: Program = whole.program
         self.precision = precision
         self.checked = checked
+        self.chosen = chosen
         self.public = whole.public
         self.nodes = whole.nodes
         self.weights = whole.weights  # ring elements, in the order of the program's ports
@@ -148,7 +152,7 @@ class Model:
         saved = model_file.read(path)
         precision = Precision(saved.program.base, saved.program.digits)
         whole = Lowered(saved.program, list(saved.weights), {}, saved.public)
-        return cls(saved.structure, whole, precision, checked=saved.checked)
+        return cls(saved.structure, whole, precision, checked=saved.checked, chosen=saved.chosen)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes program and weights to a file that nobody else can read: the weights stand in it
@@ -158,7 +162,9 @@ class Model:
         """
         model_file.write(
             path,
-            model_file.Saved(self.program, self.weights, self.structure, self.public, self.checked),
+            model_file.Saved(
+                self.program, self.weights, self.structure, self.public, self.checked, self.chosen
+            ),
         )
 
     @property
@@ -186,32 +192,45 @@ class Model:
         self,
         protocol: str,
         *,
-        network: str = "local",
+        network: str | Link = "local",
         parties: int = 2,
         ahead: bool = False,
+        dealing: float = 0.0,
         ways: Sequence[Way] = WAYS,
         progress: Progress | None = None,
     ) -> Model:
-        """The same network with its values compared in another way; results are the same.
+        """The same network with its values compared in another way; results are the same. `share`
+        and `publish` keep what is chosen here.
 
         protocol: a way for all of them, or "auto": for each layer the one that makes a run over
             such a `network` (as for `report`) the fastest, out of `ways`.
-        parties: more than two can use "tables" alone. ahead: runs are dealt for before, which the
-            time does not count then, and which rules out "snn", for which the dealer is online.
+        parties: more than two can use "tables" alone. ahead: runs are dealt for before, which rules
+            out "snn", for which the dealer is online. dealing: what a second of that, and of what
+            parties prepare, counts then for "auto" beside one that somebody waits; 0: it is free.
         Raises UsageError for a protocol that there is not, or not for so many parties, or not
         ahead. Cost: nothing for one way; for "auto" that of a report for each way.
         """
         if protocol == AUTO:
-            link = link_named(network)
+            link = network if isinstance(network, Link) else link_named(network)
             program, _ = plan(
-                self.program, link, parties, ahead=ahead, ways=ways, progress=progress
+                self.program,
+                link,
+                parties,
+                ahead=ahead,
+                dealing=dealing,
+                ways=ways,
+                progress=progress,
             )
         else:
             program = in_way(self.program, protocol, parties, ahead=ahead)
-        if program is self.program:
+        return self._compared(program, chosen=True)
+
+    def _compared(self, program: Program, *, chosen: bool) -> Model:
+        if program is self.program and chosen == self.chosen:
             return self
         model = copy(self)
         model.program = program
+        model.chosen = chosen
         return model
 
     def preview(self, *inputs: torch.Tensor) -> Any:
@@ -242,10 +261,11 @@ class Model:
 
         Each weight is opened here once, under its mask, and never again.
 
-        protocol: how values are compared: "tables", "fss" or "snn", or "auto" for what is the
-            fastest for threads of this process, layer by layer, of those that can be dealt ahead;
-            see `compared_by`. None: as the program has it, which is "tables" after `export`. The
-            session has it as well, so inputs that are shared before need the same one.
+        protocol: how values are compared: "tables", "fss" or "snn", or "auto": `compared_by` times
+            the layers and takes what is the fastest between these workers, of what can be dealt
+            ahead. None: as `compared_by` has chosen before; otherwise what costs least by a rule of
+            thumb, as in eager code. Inputs that are shared before need a session of the same
+            protocol, which for None is the one that they have without `protocol=` as well.
         checked: the session is one of inputs that are shared with checked=True. A model that was
             exported with checked=True needs one, and gets it.
         """
@@ -256,12 +276,17 @@ class Model:
         session = open_session(
             holders,
             crypto_provider,
-            protocol=protocol or ("snn" if self.cost.consultations else "tables"),
+            protocol=protocol or (CONSULTING if self.cost.consultations else AUTO),
             checked=checked or self.checked,
         )
-        model = self
+        parties = len(session.holders)
         if protocol is not None:
-            model = self.compared_by(protocol, parties=len(session.holders), ways=AHEAD)
+            model = self.compared_by(protocol, network=session.link, parties=parties, ways=AHEAD)
+        elif not self.chosen:
+            chosen = [session.chosen(each) for each in self.program.instructions]
+            model = self._compared(with_instructions(self.program, chosen), chosen=False)
+        else:
+            model = self
         return SharedModel(model, session)
 
 
@@ -335,6 +360,11 @@ class SharedModel:
 
     def __repr__(self) -> str:
         return f"SharedModel({self.program!r}, holders={list(self.session.holders)})"
+
+    @property
+    def cost(self) -> Cost:
+        """Rounds and bytes of one run, exactly."""
+        return cost_of(self.program.instructions)
 
     def _shape(self, wire: int) -> tuple[int, ...]:
         return self.program.wires[wire].shape

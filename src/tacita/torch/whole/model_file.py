@@ -79,6 +79,7 @@ class _Header(msgspec.Struct, frozen=True):
     checked: bool
     public: Annotated[tuple[Name, ...], msgspec.Meta(max_length=validation.MOST_CONSTANTS)]
     results: Results
+    chosen: bool = False
 
 
 _decode_header = msgspec.msgpack.Decoder(_Header).decode
@@ -86,13 +87,15 @@ _decode_header = msgspec.msgpack.Decoder(_Header).decode
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Saved:
-    """What of a model is written. weights: ring elements, in the order of the program's ports."""
+    """What of a model is written. weights: ring elements, in the order of the program's ports.
+    chosen: somebody has said how values are compared."""
 
     program: Program
     weights: Sequence[Array]
     structure: pytree.TreeSpec
     public: tuple[str, ...]
     checked: bool
+    chosen: bool = False
 
 
 def results_of(structure: pytree.TreeSpec) -> Results:
@@ -129,7 +132,7 @@ def write(path: str | os.PathLike[str], saved: Saved) -> None:
     Raises UsageError for a structure that has no written form, or where the disk refuses.
     """
     header = msgspec.msgpack.encode(
-        _Header(saved.checked, saved.public, results_of(saved.structure))
+        _Header(saved.checked, saved.public, results_of(saved.structure), saved.chosen)
     )
     program = archive.encode(saved.program)
     sizes = list(weight_sizes(saved.program))
@@ -229,6 +232,7 @@ def read_from(file: BinaryIO) -> Saved:
         about.results.structure(),
         about.public,
         about.checked,
+        about.chosen,
     )
 
 
