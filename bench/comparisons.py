@@ -6,8 +6,8 @@
              threads of one process, live: dealing included
     grid     the predicted time of a ReLU layer for round trips and bandwidths, from the work that
              is measured here: which way is the fastest, live and dealt ahead; --figure draws it
-    lines    a network at daemons over slow lines (bench/slow_network.py), dealt ahead, in each way
-             that can be and as planned: the planner's pick over the best of them
+    lines    a network at daemons over slow lines (comparisons_lines.py), dealt ahead and live, in
+             each way that can be and as planned: the planner's pick over the best of them
 
 Seconds are medians. A result that is wrong ends the benchmark.
 """
@@ -18,8 +18,6 @@ import argparse
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from statistics import median
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -27,7 +25,7 @@ import torch
 import tacita
 from bench.record import Record, seconds
 from tacita.compiler.planning import planned, rewritten
-from tacita.compiler.prediction import Link, Work, link_named
+from tacita.compiler.prediction import Link, Work
 from tacita.compiler.recorder import Recorder
 from tacita.program.builder import Handle
 from tacita.program.program import Program
@@ -46,7 +44,7 @@ GRID_BITS = 32
 ROUND_TRIPS = tuple(1e-4 * 10 ** (step / 4) for step in range(13))  # 0.1 ms to 100 ms
 RATES = tuple(1e6 / 8 * 10 ** (step / 4) for step in range(17))  # 1 Mbit/s to 10 Gbit/s
 LINES = ("1ms,1Gbit/s", "20ms,100Mbit/s", "50ms,20Mbit/s")
-TARGET = 1.15  # of the planner's pick over the best
+MODES = ("ahead", "live")  # of `lines`
 COLOURS = {"tables": "#1f5fa8", "fss": "#c2571a", "snn": "#3d8c40"}
 
 
@@ -183,50 +181,6 @@ def draw(figures: dict[str, Any], path: Path) -> None:
     print(path.name)
 
 
-# ---- daemons over slow lines ---------------------------------------------------------------------
-
-
-def lines(record: Record, links: Sequence[str], network: str, runs: int) -> None:
-    """Queries of one image out of the stock, in each way that can be dealt ahead, and as planned
-    for the line; over the same daemons, by turns."""
-    from bench.daemon_network import Deployment
-    from bench.daemons_latency import PREPARED, WARMUP, Asked, one_by_one
-    from tacita.client.client import Client
-
-    for text in links:
-        link = link_named(text)
-        asked = Asked(network, 1, 16, 64)
-        models = {
-            way: asked.model.compared_by(way, network=text, ahead=True)
-            for way in ("tables", "fss", "auto")
-        }
-        stock = {"low": 0, "high": 1, "prepared": PREPARED}
-        taken: dict[str, list[float]] = {way: [] for way in models}
-        with (
-            TemporaryDirectory() as folder,
-            Deployment(Path(folder), stock=stock, link=link) as deployment,
-            Client(deployment.local.client_config("client", "carol")) as client,
-        ):
-            for way, model in models.items():
-                deployment.publish(f"{network}-{way}", model, runs + WARMUP + PREPARED)
-            # In turn, so that a busy moment of the machine falls on all of them.
-            for run, way in product(range(WARMUP + runs), models):
-                asked.name = f"{network}-{way}"
-                (seconds_taken,), _ = one_by_one(client, asked, 1, 0.1)
-                if run >= WARMUP:
-                    taken[way].append(seconds_taken)
-        took = {way: median(each) for way, each in taken.items()}
-        ratio = took["auto"] / min(took.values())
-        about = {way: model.report(network=text).prediction for way, model in models.items()}
-        predicted = {way: each.total.online for way, each in about.items() if each is not None}
-        figure = {"seconds": took, "predicted_s": predicted, "pick_over_best": ratio}
-        record.add(f"lines; {network}; {text}", figure)
-        told = ", ".join(
-            f"{way} {1e3 * took[way]:.0f} ms (predicted {1e3 * predicted[way]:.0f})" for way in took
-        )
-        print(f"{text}: {told}; pick/best {ratio:.2f}, target {TARGET}", flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -236,12 +190,16 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20, help="queries over each line")
     parser.add_argument("--links", nargs="+", default=list(LINES), help="of `lines`")
     parser.add_argument("--network", default="lenet", help="of `lines`")
+    parser.add_argument("--modes", default=",".join(MODES), help="of `lines`")
     parser.add_argument("--figure", type=Path, help="draw the grid into this file")
     parser.add_argument("--quick", action="store_true", help="small sizes, few runs")
     options = parser.parse_args()
     parts = options.parts.split(",")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there is {', '.join(PARTS)}")
+    modes = options.modes.split(",")
+    if unknown := set(modes) - set(MODES):
+        parser.error(f"no mode {', '.join(sorted(unknown))}; there is {', '.join(MODES)}")
     quick = options.quick
     repeat, runs = (3, 5) if quick else (options.repeat, options.runs)
     sizes = SIZES[:4] if quick else SIZES
@@ -253,7 +211,11 @@ def main() -> None:
         if options.figure is not None:
             draw(record.figures, options.figure)
     if "lines" in parts:
-        lines(record, options.links, options.network, runs)
+        from bench import comparisons_lines  # which needs the extra `service`
+
+        for mode in modes:
+            measure = comparisons_lines.ahead if mode == "ahead" else comparisons_lines.live
+            measure(record, options.links, options.network, runs)
     print(f"\n{record}")
 
 
