@@ -23,6 +23,7 @@ from tacita.client.async_client import AsyncClient
 from tacita.client.client import Client
 from tacita.client.local_network import LocalNetwork, Value
 from tacita.compiler.prediction import Link
+from tacita.program.program import Program
 
 OWNER, WATCHER = "acme", "watcher"
 METRICS_LIMIT = 30.0  # seconds
@@ -162,14 +163,15 @@ class Deployment:
             text = without_folders(self.local.log(name).read_text(errors="replace")[-QUOTED:])
             print(f"the log of {name} ends with:\n{text}", file=sys.stderr)
 
-    def publish(self, name: str, model: tacita.Model, runs: int = 0) -> None:
-        """And has so many runs dealt. The model compares as it does, since its cost is compared
-        with what is counted, and not as would be picked for this network."""
-        protocol = None if model.chosen else "tables"
+    def publish(self, name: str, model: tacita.Model, runs: int = 0) -> Program:
+        """And has so many runs dealt. Returns what is run, which compares as was picked for these
+        lines where nothing was chosen before."""
         with Client(self.local.client_config("owner", OWNER)) as owner:
-            owner.publish(model, name, protocol=protocol)
+            owner.publish(model, name)
             if runs:
                 owner.deal(name, runs)
+        with Client(self.local.client_config("client", WATCHER)) as watcher:
+            return watcher.program(name)
 
     def deal(self, name: str, runs: int) -> None:
         with Client(self.local.client_config("owner", OWNER)) as owner:

@@ -93,8 +93,13 @@ def shown_latency(figure: dict[str, Any], kind: str) -> Iterator[str]:
     yield f"    cpu      {used} ms a query"
 
 
+def ways(figure: dict[str, Any]) -> str:
+    """How the network's layers compare."""
+    return ", ".join(f"{count} by {way}" for way, count in figure["compares"].items())
+
+
 def shown_loopback(name: str, figure: dict[str, Any]) -> Iterator[str]:
-    yield f"{name}: {figure['rounds']} rounds"
+    yield f"{name}: {figure['rounds']} rounds, {ways(figure)}"
     for kind in ("spaced", "back_to_back"):
         yield from shown_latency(figure, kind)
     at = figure["predicted_s"]
@@ -124,7 +129,7 @@ def shown_throughput(figure: dict[str, Any]) -> Iterator[str]:
 
 def shown_wan(name: str, figure: dict[str, Any]) -> Iterator[str]:
     at, trips = figure["target_s"], figure["round_trips"]
-    yield f"{name}: {figure['rounds']} rounds"
+    yield f"{name}: {figure['rounds']} rounds, {ways(figure)}"
     yield (
         f"  between the parties {ms(figure['between_parties_s'])} ms = {trips['parties']:.2f} "
         f"round trips; target {ms(at['parties'])}"
@@ -132,7 +137,7 @@ def shown_wan(name: str, figure: dict[str, Any]) -> Iterator[str]:
     yield (
         f"  at the client       {ms(figure['spaced']['client_s']['p50'])} ms = "
         f"{trips['client']:.2f} round trips; target {ms(at['client'])}, predicted "
-        f"{ms(figure['predicted_s'])}"
+        f"{ms(*figure['predicted_s'].values())}"
     )
     yield from shown_latency(figure, "spaced")
     if name.endswith(PEER_LINK):

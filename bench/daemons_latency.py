@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +28,12 @@ from bench.daemon_network import Deployment, Snapshot, cpu_seconds
 from bench.subjects import subject
 from bench.tolerance import tolerance
 from tacita.client.client import Client
-from tacita.compiler.prediction import Link
+from tacita.compiler.planning import comparing
+from tacita.compiler.prediction import Link, link_named
+from tacita.program.program import Program
+from tacita.program.schedule import cost_of
+from tacita.protocols.ways import way_of
+from tacita.runtime.forecast import forecast
 
 WARMUP = 5
 PREPARED = 4
@@ -120,24 +126,27 @@ def parts(after: Snapshot, before: Snapshot, model: str) -> dict[str, dict[str, 
     return figures
 
 
-def predicted(asked: Asked, network: str) -> float:
-    """Seconds online, as the report of the model says before anything runs."""
-    prediction = asked.model.report(network=network).prediction
-    assert prediction is not None
-    return prediction.total.online
+def about(program: Program, *networks: str) -> dict[str, Any]:
+    """What is known before anything runs: rounds, how its comparisons are made, and seconds online
+    over each network."""
+    figure: dict[str, Any] = {"rounds": cost_of(program.instructions).rounds}
+    ways = Counter(way_of(program.instructions[number]) for number in comparing(program))
+    figure["compares"] = {str(way): count for way, count in ways.items()}
+    figure["predicted_s"] = {}
+    for name in networks:
+        prediction = forecast(program, link_named(name)).prediction
+        assert prediction is not None
+        figure["predicted_s"][name] = prediction.total.online
+    return figure
 
 
 def loopback(asked: Asked, runs: int, folder: Path) -> dict[str, Any]:
     """Everything on this machine, over TLS on loopback."""
-    figure: dict[str, Any] = {
-        "batch": asked.batch,
-        "subject": asked.about,
-        "rounds": asked.model.cost.rounds,
-        "predicted_s": {name: predicted(asked, name) for name in ("local", "lan")},
-    }
+    figure: dict[str, Any] = {"batch": asked.batch, "subject": asked.about}
     stock = {"low": 0, "high": 1, "prepared": PREPARED}
     with TemporaryDirectory(dir=folder) as own, Deployment(Path(own), stock=stock) as deployment:
-        deployment.publish(asked.name, asked.model, 2 * (runs + WARMUP) + PREPARED)
+        program = deployment.publish(asked.name, asked.model, 2 * (runs + WARMUP) + PREPARED)
+        figure |= about(program, "local", "lan")
         figure["spaced"], off = measured(deployment, asked, runs, spaced=True)
         figure["back_to_back"], other = measured(deployment, asked, runs, spaced=False)
     return figure | {
@@ -149,23 +158,21 @@ def loopback(asked: Asked, runs: int, folder: Path) -> dict[str, Any]:
 def over(link: Link, asked: Asked, runs: int, folder: Path) -> dict[str, Any]:
     """Between the parties, and between them and the client, the same slow line; a connection that
     is warm."""
-    rounds = asked.model.cost.rounds
     figure: dict[str, Any] = {
         "batch": asked.batch,
-        "rounds": rounds,
         "link": {"rtt_s": link.rtt, "bytes_a_second": link.bandwidth},
-        "target_s": {
-            "parties": (rounds / 2 + 0.5) * link.rtt,
-            "client": (rounds / 2 + 3) * link.rtt,
-        },
-        "predicted_s": predicted(asked, link.name),
     }
     stock = {"low": 0, "high": 1, "prepared": PREPARED}
     with (
         TemporaryDirectory(dir=folder) as own,
         Deployment(Path(own), stock=stock, link=link) as deployment,
     ):
-        deployment.publish(asked.name, asked.model, runs + WARMUP + PREPARED)
+        program = deployment.publish(asked.name, asked.model, runs + WARMUP + PREPARED)
+        figure |= about(program, link.name)
+        figure["target_s"] = {
+            "parties": (figure["rounds"] / 2 + 0.5) * link.rtt,
+            "client": (figure["rounds"] / 2 + 3) * link.rtt,
+        }
         # The pause is for preparing, in which the parties need a round trip or two.
         spaced, off = measured(deployment, asked, runs, spaced=True)
     between = max(each["rounds_s"] for each in spaced["parties"].values())

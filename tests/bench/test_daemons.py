@@ -15,6 +15,7 @@ from bench.daemons_latency import Asked, measured, parts, percentiles
 from bench.daemons_load import Crowd, Outcome, soaked
 from bench.tolerance import tolerance
 from tacita.compiler.prediction import Link
+from tacita.program.schedule import cost_of
 from tacita.service.metrics import Metrics
 
 BITS = 16
@@ -182,10 +183,10 @@ def test_daemons_behind_slow_lines_are_measured_and_every_answer_is_checked(
     with Deployment(tmp_path, stock=stock, link=link) as deployment:
         text = (tmp_path / "network.toml").read_text()
         assert all(str(each.peers) in text for each in deployment.local.network.parties)
-        deployment.publish(asked.name, asked.model, 4)
+        program = deployment.publish(asked.name, asked.model, 4)
         figure, off = measured(deployment, asked, 3, spaced=False)
         soak = asyncio.run(soaked(deployment, asked, 2, 1.0))
-    rounds = asked.model.cost.rounds
+    rounds = cost_of(program.instructions).rounds
     for party in figure["parties"].values():
         assert party["done"] == 3
         assert party["rounds"] == 3 * rounds
