@@ -9,16 +9,21 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
-from enumeration import (
+from enumeration import MOST_OUTCOMES, check_everything, check_openings, outcomes
+from scenes import (
     Grain,
-    LeakError,
     Scene,
-    check_everything,
-    check_openings,
-    drawn_bits,
+    comparison,
+    equality,
     low,
+    masked,
+    one_wire,
+    signed,
+    staircase,
     top,
+    width,
 )
+from taped import LeakError
 
 from tacita.program.cost import Cost
 from tacita.program.instruction import Instruction
@@ -36,36 +41,17 @@ from tacita.protocols import (
     Ramps,
     Ranks,
     ReLU,
-    Staircase,
     Truncate,
     Waves,
     WithinBound,
-    Zero,
     check,
+    fss,
     sign,
 )
 from tacita.protocols.extremum import Bracket
 from tacita.protocols.tables import Plan
 from tacita.ring import kernels
 from tacita.ring.planes import Layout
-
-
-def one_wire(n):
-    return [(n,)]
-
-
-def masked(n, *instructions):
-    return [MaskWires((0,), ((n,),)), *instructions]
-
-
-def signed(value, bits):
-    return value - (1 << bits) if value >> (bits - 1) else value
-
-
-def width(bits, plan):
-    """The comparison of values that are embedded in the top `bits` bits."""
-    return sign.Width(64, 64 - bits, plan)
-
 
 ONE_CHUNK = Plan((2,), ())
 TWO_CHUNKS = Plan((1, 1), ((2,),))
@@ -271,20 +257,15 @@ def test_a_value_at_a_private_place():
 # ---- comparisons -------------------------------------------------------------------------------
 
 
-def comparison(bits, plan):
-    return Scene(
-        top(bits),
-        one_wire,
-        lambda n: masked(n, NonNegative(1, 0, (n,), width(bits, plan))),
-        outputs=(1,),
-        result=lambda secret: [signed(secret[0], bits) >= 0],
-    )
-
-
 @pytest.mark.parametrize(
     ("bits", "plan", "shares"),
-    [(2, Plan((1,), ()), None), (3, ONE_CHUNK, None), (3, TWO_CHUNKS, 1)],
-    ids=["narrowest", "one-chunk", "two-chunks"],
+    [
+        (2, Plan((1,), ()), None),
+        (3, ONE_CHUNK, None),
+        (3, TWO_CHUNKS, 1),
+        (3, fss.Plan(2), None),
+    ],
+    ids=["narrowest", "one-chunk", "two-chunks", "fss"],
 )
 def test_comparison(bits, plan, shares):
     check_everything(comparison(bits, plan), shares)
@@ -299,36 +280,15 @@ def test_openings_of_a_comparison(bits, plan):
     check_openings(comparison(bits, plan))
 
 
-def staircase(bits, thresholds, plan, columns):
-    """Functions of two steps and more, of values that are embedded in the top bits."""
-    unit, half = 64 - bits, 1 << (bits - 1)
-    base = tuple(range(3, 3 + columns))
-    steps = tuple(tuple(5 + m - 2 * j for j in range(len(thresholds))) for m in range(columns))
-
-    def result(secret):
-        x = signed(secret[0], bits)
-        if not all(-half <= x - t < half for t in thresholds):
-            return None  # a difference outside the width
-        return [
-            first + sum(step for t, step in zip(thresholds, row, strict=True) if x >= t)
-            for first, row in zip(base, steps, strict=True)
-        ]
-
-    def program(n):
-        placed = tuple(t << unit for t in thresholds)
-        return masked(n, Staircase(1, 0, placed, base, steps, (n,), width(bits, plan)))
-
-    return Scene(top(bits), one_wire, program, outputs=(1,), result=result)
-
-
 @pytest.mark.parametrize(
     ("bits", "thresholds", "plan", "columns"),
     [
         (2, (0, 1), Plan((1,), ()), 2),
         (3, (-1, 2), ONE_CHUNK, 1),
         (2, (-1, 0, 1), Plan((1,), ()), 1),
+        (3, (-1, 2), fss.Plan(2), 1),
     ],
-    ids=["narrowest", "one-chunk", "three-steps"],
+    ids=["narrowest", "one-chunk", "three-steps", "fss"],
 )
 def test_staircase(bits, thresholds, plan, columns):
     check_everything(staircase(bits, thresholds, plan, columns))
@@ -389,18 +349,9 @@ def test_openings_of_ramps():
     check_openings(ramps(3, (0, 1), TWO_CHUNKS), 2)
 
 
-def equality(bits, plan):
-    # The low bits are compared, so the tiny ring is that of the low bits.
-    return Scene(
-        low(bits),
-        one_wire,
-        lambda n: masked(n, Zero(1, 0, (n,), plan)),
-        outputs=(1,),
-        result=lambda secret: [secret[0] == 0],
-    )
-
-
-@pytest.mark.parametrize("plan", [ONE_CHUNK, TWO_CHUNKS], ids=["one-chunk", "two-chunks"])
+@pytest.mark.parametrize(
+    "plan", [ONE_CHUNK, TWO_CHUNKS, fss.Plan(2)], ids=["one-chunk", "two-chunks", "fss"]
+)
 def test_equality(plan):
     check_everything(equality(2, plan))
 
@@ -569,9 +520,10 @@ def separate(monkeypatch):
     return use
 
 
-def test_bound_check_shows_one_bit(separate):
+@pytest.mark.parametrize("plan", [Plan((1,), ()), fss.Plan(1)], ids=["tables", "fss"])
+def test_bound_check_shows_one_bit(separate, plan):
     separate(1)
-    check_everything(bound_check(2, 0, 1, Plan((1,), ())))
+    check_everything(bound_check(2, 0, 1, plan))
 
 
 @pytest.mark.parametrize(
@@ -819,7 +771,7 @@ def test_the_comparison_that_is_spoilt_above_is_sound_as_it_stands():
 
 
 def test_more_draws_than_can_be_enumerated_are_refused():
-    assert drawn_bits(comparison(5, DEEP_TREE), None) > 22
+    assert outcomes(comparison(5, DEEP_TREE), None) > MOST_OUTCOMES
     with pytest.raises(ValueError, match="too many to enumerate"):
         check_everything(comparison(5, DEEP_TREE))
 

@@ -1,7 +1,8 @@
-"""What the dealer sees of a private compare, enumerated over all that the parties draw in common.
+"""Digits of a private compare: what they are, and what the dealer sees of them modulo 67.
 
-Numbers of one or two bits have few enough digits for that. Each party's digits are uniform by a
-summand of their own (the first test); the rest looks at the sums, which is all there is to see.
+That is enumerated over words that are made here, for the readable twin; `test_snn_views` has what
+the protocol itself draws and tells. Numbers of one or two bits have few enough digits for it. Each
+party's digits are uniform by a summand of their own; the rest looks at the sums.
 """
 
 from itertools import product
