@@ -35,12 +35,15 @@ def role():
 
 
 class Recorder:
-    """Draws, openings of streams and hidings, by role, in order."""
+    """Draws, openings of streams and hidings, by role, in order. Draws by the key, too, that the
+    operating system gave: those of streams follow from it and from what was drawn for before."""
 
     def __init__(self, monkeypatch):
         self.draws = defaultdict(list)
         self.opened = defaultdict(list)
         self.hidden = []
+        self.roots = {}
+        monkeypatch.setattr(StreamKey, "bind", self._binding(StreamKey.bind))
         for name in ("aes_ctr", "aes_ctr_add", "aes_ctr_xor"):
             monkeypatch.setattr(kernels, name, self._recording(getattr(kernels, name)))
         for kind in (Mask, BitMask):
@@ -51,7 +54,15 @@ class Recorder:
         def recorded(key, nonce, block, out, **options):
             draw(key, nonce, block, out, **options)
             blocks = range(block, block + -(-out.size // 2))
-            self.draws[role(), key].extend((nonce, each) for each in blocks)
+            root = self.roots.get(key, key)
+            self.draws[role(), root].extend((nonce, each, key) for each in blocks)
+
+        return recorded
+
+    def _binding(self, bind):
+        def recorded(stream_key, told):
+            bind(stream_key, told)
+            self.roots[stream_key._key] = stream_key._root
 
         return recorded
 
@@ -124,7 +135,7 @@ def test_dealer_and_party_draw_the_same_blocks(flow):
     for name, (key,) in keys.items():
         drawn = set(flow.draws[name, key])
         # Parties pass over what reads a refused wire, and the dealer does not know of that.
-        orders = {nonce for nonce, _ in drawn}
+        orders = {nonce for nonce, _, _ in drawn}
         dealt = {block for block in flow.draws[DEALER, key] if block[0] in orders}
         differing = len(drawn ^ dealt)
         assert differing == 0, name

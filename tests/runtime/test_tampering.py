@@ -248,8 +248,17 @@ def test_an_order_that_is_sent_again_draws_nothing_twice(open_session):
     session = open_session()
     tamper(session, USER, "alice", lambda m: [m, m] if b"MaskWires" in m.header else [m])
     x = enter(session, [1, 2])
+    session.flush()
     session.reveal(multiply(session, x, x))  # the order holds the reveal; it is honoured once
     with within(5), pytest.raises(PeerFailed, match="alice stopped: MaskReused"):
+        session.settle()
+
+
+def test_an_order_that_is_sent_again_writes_nothing_twice(open_session):
+    session = open_session()
+    tamper(session, USER, "alice", lambda m: [m, m] if b"Input" in m.header else [m])
+    enter(session, [1, 2])
+    with within(5), pytest.raises(PeerFailed, match=r"alice stopped: .*was written before"):
         session.settle()
 
 

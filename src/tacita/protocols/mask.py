@@ -29,7 +29,8 @@ from tacita.program.readings import (
 
 
 class MaskWires(Instruction, frozen=True, tag=True):
-    """Opens x + r for each of `wires`, all in one round. None of them is masked yet."""
+    """Opens x + r for each of `wires`, all in one round. None of them is masked yet; runtime/store.py
+    refuses one that is."""
 
     wires: tuple[int, ...]
     shapes: tuple[tuple[int, ...], ...]

@@ -72,7 +72,7 @@ class DealingOrder:
         return self._store.mask(wire)
 
     def write_mask(self, wire: int, mask: Array) -> None:
-        self._store.known(wire).mask = mask
+        self._store.mask_with(wire, mask)
 
     def alias(self, wire: int, base: int, view: View) -> None:
         self._store.know(wire, Known(base=self._store.known(base), view=view))

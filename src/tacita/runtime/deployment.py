@@ -187,7 +187,10 @@ class Deployment:
         """The dealer's counterpart of `bound_store`."""
         store = MaskStore()
         for port, wire in zip(self.program.weights, self._weights, strict=True):
-            store.know(port.wire, session.known(wire))
+            known = session.known(wire)
+            if (mask := known.found()) is not None:
+                self._require_shape(port, mask.shape)
+            store.know(port.wire, known)
         return store
 
     def bind_inputs(self, store: Store, session: Store, inputs: Sequence[int]) -> None:

@@ -49,7 +49,7 @@ from tacita.runtime.restrictions import Loans, Restrictions, exposed
 from tacita.runtime.rounds import Rounds
 from tacita.runtime.saving import Saving, Vault
 from tacita.runtime.stock import Label, take
-from tacita.runtime.store import Held, Store
+from tacita.runtime.store import Held, Store, Written
 from tacita.runtime.transcript import Transcript, drawn_for, drawn_for_run
 from tacita.runtime.transport import Endpoint, Kind, Message, expected
 
@@ -124,7 +124,7 @@ class Party:
         self._dealer = dealer
         self._user = user
         self._limit = limit
-        self._store = Store(endpoint.name, first=index == 0, budget=budget)
+        self._store = Store(endpoint.name, first=index == 0, budget=budget, written=Written())
         self._desk = None if desk is None else Desk(endpoint, desk, limit)
         self._exposed = exposed(checked=checked, consulting=desk is not None)
         self._saving = None if vault is None else self._saving_in(vault)

@@ -189,7 +189,7 @@ class Reading:
         return masked
 
     def write_masked(self, wire: int, masked: Masked) -> None:
-        self._store.held(wire).masked = masked
+        self._store.mask(wire, masked)
 
     def alias(self, wire: int, base: int, view: View) -> None:
         source = self._store.held(base)

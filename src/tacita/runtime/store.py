@@ -2,6 +2,11 @@
 
 A session has one store, and perhaps a budget for it; each run of a program has a store of its own,
 in which the program's inputs, weights and constants are bound.
+
+A wire is written once, and masked once. Only then does its number mean the same thing at the parties
+and at the dealer, which knows masks by numbers alone: an input, a loan or a view in the place of
+another would leave the dealer with the mask of the first, and what it deals for the second would not
+hide it. Programs are validated for that (compiler/validation.py); in a session it is seen to here.
 """
 
 from __future__ import annotations
@@ -10,9 +15,33 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tacita.errors import TacitaError
+from tacita.errors import ProgramError, TacitaError
 from tacita.program.readings import Array, Masked, View
 from tacita.runtime.budget import Budget
+
+WINDOW = 1 << 16  # of wires' numbers, which ascend about as they are written
+
+
+class Written:
+    """Which wires of a session were written. Those far below the largest count as if they were, so
+    that this stays small however long a session lasts."""
+
+    __slots__ = ("_floor", "_latest", "_numbers")
+
+    def __init__(self) -> None:
+        self._numbers: set[int] = set()
+        self._latest = 0
+        self._floor = 0
+
+    def add(self, wire: int) -> None:
+        """Raises ProgramError where it was written before."""
+        if wire in self._numbers or wire < self._floor:
+            raise ProgramError(f"wire {wire} was written before: each is written once")
+        self._numbers.add(wire)
+        self._latest = max(self._latest, wire)
+        if len(self._numbers) > 2 * WINDOW:
+            self._floor = max(self._floor, self._latest - WINDOW)
+            self._numbers = {each for each in self._numbers if each >= self._floor}
 
 
 @dataclass(slots=True, repr=False)
@@ -36,10 +65,19 @@ class Held:
 class Store:
     """The wires that one party holds, and those that checked mode has refused."""
 
-    __slots__ = ("budget", "failed", "first", "owner", "wires")
+    __slots__ = ("budget", "failed", "first", "owner", "wires", "written")
 
-    def __init__(self, owner: str, *, first: bool, budget: Budget | None = None) -> None:
+    def __init__(
+        self,
+        owner: str,
+        *,
+        first: bool,
+        budget: Budget | None = None,
+        written: Written | None = None,
+    ) -> None:
+        """written: of a session; None for a run of a program, which was validated."""
         self.owner = owner
+        self.written = written
         self.first = first
         self.wires: dict[int, Held] = {}
         self.failed: dict[int, str] = {}
@@ -62,14 +100,27 @@ class Store:
         return None if held is None else held.mask()
 
     def hold(self, wire: int, held: Held) -> None:
-        """Raises Refused where the session's budget has no room for it."""
+        """Raises Refused where the session's budget has no room for it, ProgramError where it was
+        written before."""
+        if self.written is not None:
+            self.written.add(wire)
         if self.budget is not None:
             self.budget.held(wire, held.share.shape)
         self.wires[wire] = held
 
     def hold_zeros(self, wire: int, shape: tuple[int, ...]) -> None:
         """In the place of a wire that was never made, so that its opening can be carried out."""
-        self.wires.setdefault(wire, Held(np.zeros(shape, np.uint64)))
+        if wire not in self.wires:
+            if self.written is not None:
+                self.written.add(wire)
+            self.wires[wire] = Held(np.zeros(shape, np.uint64))
+
+    def mask(self, wire: int, masked: Masked) -> None:
+        """Raises ProgramError where it is masked already."""
+        held = self.held(wire)
+        if held.mask() is not None:
+            raise ProgramError(f"wire {wire} is masked already: each is masked once")
+        held.masked = masked
 
     def forget(self, wire: int) -> None:
         self.wires.pop(wire, None)
@@ -113,7 +164,17 @@ class MaskStore:
         return self.wires.setdefault(wire, Known())
 
     def know(self, wire: int, known: Known) -> None:
+        """Raises ProgramError where something is known of it already."""
+        if wire in self.wires:
+            raise ProgramError(f"wire {wire} was written before: each is written once")
         self.wires[wire] = known
+
+    def mask_with(self, wire: int, mask: Array) -> None:
+        """Raises ProgramError where it is masked already."""
+        known = self.known(wire)
+        if known.found() is not None:
+            raise ProgramError(f"wire {wire} is masked already: each is masked once")
+        known.mask = mask
 
     def forget(self, wire: int) -> None:
         self.wires.pop(wire, None)

@@ -47,19 +47,26 @@ class Neighbourhood:
         return self._found(names, LATELY, limit)
 
     def _found(self, names: Iterable[str], age: float, limit: float) -> Found:
+        names = [name for name in names if self._around.neighbours.connected(name)]
+        kept = {name: self._kept_of(name, age) for name in names}
+        if all(found is not None for found in kept.values()):
+            return {name: found for name, found in kept.items() if found is not None}
         if not self._measuring.acquire(timeout=limit):
             raise Busy("the links are being measured for somebody else; ask again in a moment")
         try:
-            connected = self._around.neighbours.connected
-            return {name: self._kept_or_new(name, age) for name in names if connected(name)}
+            return {name: self._kept_of(name, age) or self._anew(name) for name in names}
         finally:
             self._measuring.release()
 
-    def _kept_or_new(self, name: str, age: float) -> dict[str, Any]:
-        if (kept := self._kept.get(name)) is not None:
-            taken, found = kept
-            if self._clock() - taken < (FRESH if "error" in found else age):
-                return found
+    def _kept_of(self, name: str, age: float) -> dict[str, Any] | None:
+        """What was measured no longer ago; errors are given again for a shorter time."""
+        if (kept := self._kept.get(name)) is None:
+            return None
+        taken, found = kept
+        fresh = self._clock() - taken < (FRESH if "error" in found else age)
+        return found if fresh else None
+
+    def _anew(self, name: str) -> dict[str, Any]:
         found = self._of(name)
         self._kept[name] = (self._clock(), found)
         return found

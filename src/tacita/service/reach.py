@@ -19,6 +19,7 @@ SLOWEST_TRIP = 3600.0  # seconds
 LEAST_RATE, LARGEST_RATE = 1.0, 1e13  # bytes a second
 MOST_NEIGHBOURS = 1000
 LONGEST_NAME = 1000
+LONGEST = 1 << 20  # characters of all of it
 
 Rate = Annotated[float, msgspec.Meta(ge=LEAST_RATE, le=LARGEST_RATE)]
 Name = Annotated[str, msgspec.Meta(max_length=LONGEST_NAME)]
@@ -55,6 +56,8 @@ def written(ways: Ways) -> str:
 
 def read(text: str, party: str) -> Ways:
     """What `written` made. party: who sent it. Raises FrameError for anything else."""
+    if len(text) > LONGEST:
+        raise FrameError(f"{party} says too much of how well it reaches the others")
     try:
         ways: Ways = _read(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):

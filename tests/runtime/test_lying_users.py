@@ -1,5 +1,5 @@
-"""A user who tells the dealer other things than the parties: what the dealer then hands out must
-have nothing to do with the masks that the parties have in use."""
+"""Users who lie: they tell the dealer other things than the parties, or all roles what means
+another thing to each. What the dealer then hands out must have nothing to do with masks in use."""
 
 import time
 
@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from flows import enter, ring
 
-from tacita.protocols import Input, MaskWires, NonNegative, OneHot, sign
+from tacita.errors import PeerFailed, ProgramError
+from tacita.protocols import Input, MaskWires, NonNegative, OneHot, Permute, sign
 from tacita.ring.randomness import StreamKey, fresh_key
 from tacita.runtime.dealer import Dealer
 from tacita.runtime.embedded import EmbeddedSession
 from tacita.runtime.orders import Order, encode
 from tacita.runtime.reading import Reading
+from tacita.runtime.store import WINDOW, Held, Known, MaskStore, Store, Written
 from tacita.runtime.transport import Message
 
 LIMIT = 30  # seconds
@@ -132,3 +134,87 @@ def test_a_range_is_bound_like_a_stream():
         ranges.append(key.reserve(0, 2))
     one, other = (each.open(1).draw((4,)) for each in ranges)
     assert not np.array_equal(one, other)
+
+
+# ---- one number, two meanings --------------------------------------------------------------------
+
+ROLES = ("alice", "bob", "dan")
+TWICE = {
+    "an input over an input": [
+        (ROLES[:2], Input(900, SHAPE)),
+        (ROLES[:2], Input(900, SHAPE)),
+    ],
+    # The dealer would have the second mask for the view, whose openings have the first.
+    "an input over what a view is of": [
+        (ROLES[:2], Input(900, SHAPE)),
+        (ROLES, MaskWires((900,), (SHAPE,))),
+        (ROLES, Permute(901, 900, (1, 0))),
+        (ROLES[:2], Input(900, SHAPE)),
+    ],
+    "a view over a view": [
+        (ROLES[:2], Input(900, SHAPE)),
+        (ROLES, Permute(901, 900, (1, 0))),
+        (ROLES, Permute(901, 900, (1, 0))),
+    ],
+}
+
+
+@pytest.mark.parametrize("orders", TWICE.values(), ids=TWICE)
+def test_a_wire_is_written_once(session, orders):
+    for names, instruction in orders:
+        number = session._next_number(1)
+        arrays = [ring(np.zeros(SHAPE, int))] if isinstance(instruction, Input) else []
+        for name in names:
+            given = arrays if name != "dan" else []
+            tell(session, (name,), Order(number, (instruction,)), *given)
+    with pytest.raises(PeerFailed, match=r"wire 90[01] was written before"):
+        session.settle()
+
+
+def test_not_even_when_it_was_forgotten(session):
+    first = session._next_number(2)
+    zeros = ring(np.zeros(SHAPE, int))
+    tell(session, ROLES[:2], Order(first, (Input(900, SHAPE),), (900,)), zeros)
+    tell(session, ROLES[:2], Order(first + 1, (Input(900, SHAPE),)), zeros)
+    with pytest.raises(PeerFailed, match="wire 900 was written before"):
+        session.settle()
+
+
+def test_a_wire_is_masked_once(session):
+    first = session._next_number(3)
+    tell(session, ROLES[:2], Order(first, (Input(900, SHAPE),)), ring(np.zeros(SHAPE, int)))
+    for number in (first + 1, first + 2):
+        tell(session, ROLES, Order(number, (MaskWires((900,), (SHAPE,)),)))
+    with pytest.raises(PeerFailed, match="wire 900 is masked already"):
+        session.settle()
+
+
+def test_numbers_far_below_the_largest_count_as_written():
+    written = Written()
+    for wire in range(0, 8 * WINDOW, 2):
+        written.add(wire)
+    assert len(written._numbers) <= 2 * WINDOW
+    for wire in (0, 1, 2 * WINDOW + 1, 8 * WINDOW - 2):
+        with pytest.raises(ProgramError, match=f"wire {wire} was written before"):
+            written.add(wire)
+    written.add(8 * WINDOW - 3)  # soon after its neighbours
+    written.add(1 << 62)
+
+
+def test_a_wire_in_the_place_of_one_that_was_never_made_counts_as_written():
+    store = Store("alice", first=True, written=Written())
+    store.hold_zeros(5, (2,))
+    store.hold_zeros(5, (2,))
+    with pytest.raises(ProgramError, match="wire 5 was written before"):
+        store.hold(5, Held(np.zeros(2, np.uint64)))
+
+
+def test_the_dealer_knows_one_mask_of_a_wire():
+    store = MaskStore()
+    store.mask_with(1, ring([1]))
+    store.know(2, Known(base=store.known(1), view=np.negative))
+    for wire in (1, 2):
+        with pytest.raises(ProgramError, match="masked already"):
+            store.mask_with(wire, ring([3]))
+        with pytest.raises(ProgramError, match="written before"):
+            store.know(wire, Known())
