@@ -92,20 +92,18 @@ def run_and_check(notebook, folder):
 
 
 @pytest.mark.slow
-def test_every_cell_runs_and_the_private_count_is_the_plaintext_model_s(tmp_path, shortened):
-    run_and_check(shortened, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("protocol", ["fss", "snn"])
-def test_every_protocol_for_comparisons_counts_the_same(tmp_path, shortened, protocol):
-    with_dealer = "crypto_provider=crypto_provider"
-    for cell in shortened.cells:
-        if f"share(alice, bob, {with_dealer})" in cell.source:
-            cell.source = cell.source.replace(
-                f"{with_dealer})", f"{with_dealer}, protocol={protocol!r})"
-            )
-    assert sum(repr(protocol) in cell.source for cell in shortened.cells) == 2
+@pytest.mark.parametrize("protocol", [None, "tables", "fss", "snn"])
+def test_every_cell_runs_and_the_private_count_is_the_plaintext_model_s(
+    tmp_path, shortened, protocol
+):
+    if protocol is not None:
+        with_dealer = "crypto_provider=crypto_provider"
+        for cell in shortened.cells:
+            if f"share(alice, bob, {with_dealer})" in cell.source:
+                cell.source = cell.source.replace(
+                    f"{with_dealer})", f"{with_dealer}, protocol={protocol!r})"
+                )
+        assert sum(repr(protocol) in cell.source for cell in shortened.cells) == 2
     run_and_check(shortened, tmp_path)
 
 

@@ -19,8 +19,8 @@ def open_session():
     """open_session(parties=2, limit=5.0, dealer="dealer"): a session that is closed at the end."""
     opened = []
 
-    def start(parties=2, *, limit=5.0, dealer="dealer", checked=False):
-        opened.append(EmbeddedSession(NAMES[:parties], dealer, limit=limit, checked=checked))
+    def start(parties=2, *, limit=5.0, dealer="dealer", **options):
+        opened.append(EmbeddedSession(NAMES[:parties], dealer, limit=limit, **options))
         return opened[-1]
 
     yield start

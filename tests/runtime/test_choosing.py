@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tacita.compiler.prediction import Link
 from tacita.errors import HoldersError, UsageError
 from tacita.protocols import Combine, Extremum, ReLU, sign
 from tacita.protocols.extremum import tournament
@@ -42,10 +43,16 @@ def test_auto_takes_what_weighs_least_and_can_be_dealt_ahead(bits, n):
     assert not chosen.cost().consultations
 
 
-def test_few_values_are_worth_a_round_less_and_many_are_not():
-    choose = chooser(AUTO, 2)
+def test_few_values_are_worth_a_round_less_over_a_line_and_many_are_not():
+    choose = chooser(AUTO, 2, Link("a line", 20e-3, 1e9 / 8))
     assert way_of(choose(relu(16))) == "fss"
     assert way_of(choose(relu(1 << 18))) == "tables"
+
+
+@pytest.mark.parametrize("count", [1, 64, 1 << 10, 1 << 18])
+@pytest.mark.parametrize("bits", [16, 33, 64])
+def test_threads_of_one_process_compare_by_tables(count, bits):
+    assert way_of(chooser(AUTO, 2)(relu(count, bits))) == "tables"
 
 
 def test_more_holders_compare_by_tables():

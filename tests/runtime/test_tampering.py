@@ -89,6 +89,20 @@ def test_the_error_on_material_says_what_is_wrong(open_session, name, message):
         session.reveal(multiply(session, x, x))
 
 
+@pytest.mark.parametrize("party", ["alice", "bob"])
+@pytest.mark.parametrize(
+    "name", ["missing array", "one array too many", "too short", "too long", "of another branch"]
+)
+def test_a_key_of_another_size_is_refused(open_session, party, name):
+    """Keys of point functions, which every party is sent. Any word may be part of one."""
+    session = open_session(limit=10.0, protocol="fss")
+    x = enter(session, [SECRET, 1])
+    session.settle()
+    tamper(session, "dealer", party, only("material", MATERIAL[name]))
+    with within(5), pytest.raises(PeerFailed, match=f"{party} stopped: "):
+        session.reveal(compare(session, x))
+
+
 def test_material_that_does_not_come_is_a_timeout(open_session):
     session = open_session(limit=0.3)
     tamper(session, "dealer", "bob", only("material", lambda _: []))

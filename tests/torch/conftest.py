@@ -33,7 +33,15 @@ def workers(hook):
 
 
 GROUPS = ["plain", "two", "three"]
-COMPARING = {"test_activation", "test_comparison", "test_extrema", "test_selection", "test_sorting"}
+COMPARING = {
+    "test_activation",
+    "test_comparison",
+    "test_extrema",
+    "test_pairs",
+    "test_pooling",
+    "test_selection",
+    "test_sorting",
+}
 
 
 def pytest_generate_tests(metafunc):

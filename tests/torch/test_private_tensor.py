@@ -88,6 +88,9 @@ def test_two_groups_do_not_mix(workers):
         (one.share(alice, bob, crypto_provider=carol), "crypto_provider=carol"),
         (one.share(alice, bob), "crypto_provider=None"),
         (one.share(alice, bob, crypto_provider=dan, checked=True), "checked"),
+        (one.share(alice, bob, crypto_provider=dan, protocol="fss"), "'fss'"),
+        (one.share(alice, bob, crypto_provider=dan, protocol="snn"), "'snn'"),
+        (one.share(alice, bob, crypto_provider=dan, protocol="tables"), "'tables'"),
     ]:
         for operation in (lambda: x + other, lambda: torch.stack([x, other]),  # noqa: B023
                           lambda: x @ other, lambda: other > x, lambda: x.copy_(other)):  # noqa: B023  # fmt: skip

@@ -118,7 +118,7 @@ def cost(
         if protocol is None:
             protocol = AUTO if timed else "tables"
         if ahead and protocol != AUTO:
-            raise UsageError("--ahead says what to pick for: leave --protocol and --no-time out")
+            raise UsageError("--ahead says what to pick for: leave --no-time and --protocol out")
         if protocol == AUTO and not timed:
             raise UsageError("--protocol auto weighs times: leave --no-time out")
         link = link_named(network)

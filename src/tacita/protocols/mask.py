@@ -29,8 +29,8 @@ from tacita.program.readings import (
 
 
 class MaskWires(Instruction, frozen=True, tag=True):
-    """Opens x + r for each of `wires`, all in one round. None of them is masked yet; runtime/store.py
-    refuses one that is."""
+    """Opens x + r for each of `wires`, all in one round. None of them is masked yet: the store of
+    a session refuses one that is."""
 
     wires: tuple[int, ...]
     shapes: tuple[tuple[int, ...], ...]

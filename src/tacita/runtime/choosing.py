@@ -26,7 +26,7 @@ WEIGHED: tuple[Way, ...] = ("tables", "fss")
 # used, which is the same for tables as for keys of point functions. From the work that
 # bench/comparisons.py measures, of 2^6 to 2^18 values of 16 to 64 bits. A link adds to all three.
 ROUND = 1.0e-4
-PUBLISHING = 4.0e-5
+PUBLISHING = 2.5e-4
 BYTE = 5.0e-10
 
 Choose = Callable[[Instruction], Instruction]

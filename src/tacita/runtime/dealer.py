@@ -224,7 +224,7 @@ class Dealer:
         if handout.assists:
             if self._assistant is None:
                 raise ProgramError(
-                    f"a {type(instruction).__name__} {ONLINE}, and this session was not opened "
+                    f"{type(instruction).__name__} {ONLINE}, and this session was not opened "
                     "with protocol='snn'"
                 )
             self._assistant.expect(number, handout.assists, traffic_of(instruction))

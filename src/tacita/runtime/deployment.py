@@ -78,7 +78,7 @@ def require_pair(instructions: Iterable[Instruction], parties: int) -> None:
         cost = each.cost()
         if cost.published_bytes or cost.consultations:
             raise ProgramError(
-                f"a {type(each).__name__} is for two parties, and this session has {parties}: "
+                f"{type(each).__name__} is for two parties, and this session has {parties}: "
                 "share with protocol='tables'"
             )
 
@@ -88,7 +88,7 @@ def require_offline(program: Program) -> None:
     for each in program.instructions:
         if each.cost().consultations:
             raise ProgramError(
-                f"a {type(each).__name__} {ONLINE}, which is not there when what was dealt ahead "
+                f"{type(each).__name__} {ONLINE}, which is not there when what was dealt ahead "
                 "is used: use fss or tables"
             )
 

@@ -3,10 +3,10 @@
 A session has one store, and perhaps a budget for it; each run of a program has a store of its own,
 in which the program's inputs, weights and constants are bound.
 
-A wire is written once, and masked once. Only then does its number mean the same thing at the parties
-and at the dealer, which knows masks by numbers alone: an input, a loan or a view in the place of
-another would leave the dealer with the mask of the first, and what it deals for the second would not
-hide it. Programs are validated for that (compiler/validation.py); in a session it is seen to here.
+A wire is written once, and masked once. Only then does its number mean the same to the parties and
+to the dealer, which knows masks by numbers alone: an input, a loan or a view in another's place
+would leave the dealer with the mask of the first, and what it deals for the second would not hide
+it. Programs are validated for that (compiler/validation.py); in a session it is seen to here.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from tacita.runtime.consulting import desk_of
@@ -72,14 +72,21 @@ def counted(session: EmbeddedSession) -> Traffic:
     )
 
 
-@contextmanager
-def measured(session: EmbeddedSession) -> Iterator[Traffic]:
+def measured(session: EmbeddedSession) -> AbstractContextManager[Traffic]:
     """with measured(session) as traffic: …; traffic is filled in at the end."""
-    before = counted(session)
+    return measured_together(lambda: [session])
+
+
+@contextmanager
+def measured_together(sessions: Callable[[], Iterable[EmbeddedSession]]) -> Iterator[Traffic]:
+    """The same for several sessions, asked for at the beginning and at the end."""
+    before = {id(session): (session, counted(session)) for session in sessions()}
     traffic = Traffic()
     try:
         yield traffic
     finally:
-        difference = counted(session) - before
-        for name in traffic.__dataclass_fields__:
-            setattr(traffic, name, getattr(difference, name))
+        for session in sessions():
+            _, earlier = before.get(id(session), (None, Traffic()))
+            difference = counted(session) - earlier
+            for name in traffic.__dataclass_fields__:
+                setattr(traffic, name, getattr(traffic, name) + getattr(difference, name))

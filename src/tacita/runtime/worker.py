@@ -24,7 +24,7 @@ from tacita.runtime.offer import require_offered
 from tacita.runtime.saving import OwnVault
 from tacita.runtime.serving import USER
 from tacita.runtime.session import Session
-from tacita.runtime.traffic import Traffic, measured
+from tacita.runtime.traffic import Traffic, measured_together
 
 
 class Worker:
@@ -174,16 +174,31 @@ def validate(holders: Sequence[Worker], dealer: Worker | None, protocol: str) ->
 def measure(
     *holders: Worker,
     crypto_provider: Worker | None = None,
-    protocol: str = AUTO,
-    checked: bool = False,
+    protocol: str | None = None,
+    checked: bool | None = None,
 ) -> Iterator[Traffic]:
     """with measure(alice, bob, crypto_provider=dealer) as traffic: …
 
-    Counts rounds and bytes of the session of these workers, with this protocol and `checked`;
-    filled in when the block ends.
+    Counts rounds and bytes of what these workers, in this order, compute together; filled in when
+    the block ends. protocol, checked: only of what was shared so; None: of everything.
     """
-    session = session_for(holders, crypto_provider, protocol=protocol, checked=checked)
-    if not isinstance(session, EmbeddedSession):
+    validate(holders, crypto_provider, protocol or AUTO)
+    if not isinstance(holders[0], VirtualWorker):
         raise UsageError("traffic is counted of workers in this process: use VirtualWorker")
-    with measured(session) as traffic:
+
+    def sessions() -> list[EmbeddedSession]:
+        owner = holders[0]
+        with owner._lock:
+            found = list(owner._sessions.items())
+        return [
+            session
+            for (*workers, how, whether), session in found
+            if workers == [*holders, crypto_provider]
+            and how == (how if protocol is None else protocol)
+            and whether == (whether if checked is None else checked)
+            and session.usable
+            and isinstance(session, EmbeddedSession)
+        ]
+
+    with measured_together(sessions) as traffic:
         yield traffic

@@ -11,7 +11,7 @@ from tacita.errors import HoldersError, ProgramError, UsageError
 from tacita.program.schedule import cost_of
 from tacita.protocols.ways import WAYS, way_of
 from tacita.runtime import forecast as forecast_module
-from tacita.torch.whole.model import export
+from tacita.torch.whole.model import Model, export
 
 OVERHEADS = Overheads(*(1e-4 * count for count in range(1, 12)))
 
@@ -126,3 +126,21 @@ def test_three_holders_compare_by_tables(model, workers, quick):
 def test_what_cannot_be_is_refused(model, arguments, said):
     with pytest.raises(UsageError, match=said):
         model.compared_by(**arguments)
+
+
+@pytest.mark.parametrize("way", ["fss", "snn"])
+def test_a_model_that_compares_among_two_is_not_shared_among_three(model, workers, way):
+    alice, bob, carol, dan = (workers[name] for name in ("alice", "bob", "carol", "dan"))
+    with pytest.raises(HoldersError, match=r"is for two holders, not 3: use .*tables"):
+        model.compared_by(way).share(alice, bob, carol, crypto_provider=dan)
+
+
+def test_what_was_chosen_is_kept_by_share_and_in_a_file(model, workers, tmp_path):
+    alice, bob, dan = (workers[name] for name in ("alice", "bob", "dan"))
+    chosen = model.compared_by("fss")
+    chosen.save(tmp_path / "chosen")
+    plain = model.compared_by("tables")
+    for kept in (chosen, Model.load(tmp_path / "chosen"), plain):
+        assert kept.chosen
+        assert kept.share(alice, bob, crypto_provider=dan).program == kept.program
+    assert not model.chosen

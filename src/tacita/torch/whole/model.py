@@ -27,7 +27,7 @@ from tacita.program.cost import Cost
 from tacita.program.program import Program
 from tacita.program.schedule import cost_of
 from tacita.protocols.sign import Way
-from tacita.protocols.ways import WAYS
+from tacita.protocols.ways import WAYS, way_of
 from tacita.ring.fixed_point import Array, Precision
 from tacita.runtime.choosing import AUTO
 from tacita.runtime.forecast import forecast, plan
@@ -286,8 +286,17 @@ class Model:
             chosen = [session.chosen(each) for each in self.program.instructions]
             model = self._compared(with_instructions(self.program, chosen), chosen=False)
         else:
+            self._require_pair(parties)
             model = self
         return SharedModel(model, session)
+
+    def _require_pair(self, parties: int) -> None:
+        ways = {way_of(each) for each in self.program.instructions} - {None, "tables"}
+        if parties > 2 and ways:
+            raise HoldersError(
+                f"the model compares by {', '.join(sorted(map(str, ways)))}, which is for two "
+                f"holders, not {parties}: use compared_by('tables')"
+            )
 
 
 def require_shapes(program: Program, inputs: Sequence[torch.Tensor]) -> None:
