@@ -18,8 +18,10 @@ from torch.nn import functional as F
 import tacita as sy
 from bench.record import seconds, write
 from tacita.data import mnist
+from tacita.protocols.ways import WAYS
 
 BATCH = 128
+NOTEBOOK_BATCH = 50
 SCALING = (1, 4, 16, 64, 256, 1000)
 
 
@@ -61,10 +63,13 @@ class Bench:
         names = ("alice", "bob", "crypto_provider")
         self.alice, self.bob, self.dealer = (sy.VirtualWorker(hook, id=name) for name in names)
         self.net, self.images, self.labels = net, images, labels
+        self.protocol = "auto"
 
     def share(self, value: object, **precision: int) -> object:
         encoded = value.fix_precision(**precision)  # type: ignore[attr-defined]
-        return encoded.share(self.alice, self.bob, crypto_provider=self.dealer)
+        return encoded.share(
+            self.alice, self.bob, crypto_provider=self.dealer, protocol=self.protocol
+        )
 
     def model(self, **precision: int) -> nn.Module:
         copy = Net()
@@ -98,6 +103,7 @@ class Bench:
             "online_bytes_a_party_an_image": traffic.online_bytes / batch,
             "dealt_bytes_to_last_party_an_image": traffic.dealt_bytes / batch,
             "dealt_bytes_to_the_others_an_image": traffic.seed_bytes / batch,
+            "consulted_bytes_a_party_an_image": traffic.consulted_bytes / batch,
         }
 
     def agreement(self, batch: int, **precision: int) -> dict[str, float]:
@@ -143,6 +149,13 @@ def main() -> None:
                 figure = {f"ms_an_image_{k}": 1e3 * v / batch for k, v in took.items()}
                 figures[f"{what}; batch {batch}; {name}"] = figure | bench.traffic(run, batch)
         figures[f"agreement; {name}"] = bench.agreement(500, **precision)
+    for bench.protocol in WAYS:
+        run = bench.score(bench.model(), NOTEBOOK_BATCH)
+        took = seconds(run, runs, warmup=3)
+        figure = {f"ms_an_image_{k}": 1e3 * v / NOTEBOOK_BATCH for k, v in took.items()}
+        figure |= bench.traffic(run, NOTEBOOK_BATCH) | bench.agreement(500)
+        figures[f"the notebook by {bench.protocol}; batch {NOTEBOOK_BATCH}"] = figure
+    bench.protocol = "auto"
     model = bench.model(base=2, precision_fractional=16)
     for batch in SCALING:
         took = seconds(bench.forward(model, batch, base=2, precision_fractional=16), runs, warmup=3)
