@@ -88,7 +88,6 @@ def test_the_parties_send_the_user_nothing_unless_it_is_revealed(session):
         return [session.network.channel(each, USER).sent_bytes for each in session.holders]
 
     wire = session.input(np.arange(7, dtype=np.uint64), (7,), 1, None)
-    session.mask([wire], "test")
     before = returned()
     session.emit(MaskWires((wire.wire.id,), ((7,),)))
     assert returned() == before

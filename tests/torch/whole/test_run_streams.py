@@ -41,8 +41,9 @@ def role():
 
 @pytest.fixture(scope="module", params=[2, 3], ids=["two", "three"])
 def flow(request):
-    """Draws by (role, key), and the words that masks hid, of live runs between runs of a stock."""
-    draws, hidden, dealing = defaultdict(list), [], set()
+    """Draws by (role, key), and the words that masks hid, of live runs between runs of a stock. The
+    keys are those that the operating system gave; those of streams follow from them."""
+    draws, hidden, dealing, roots = defaultdict(list), [], set(), {}
     torch.manual_seed(0)
     model = export(mlp(3, 9, 5, 2), X, samples=X)
 
@@ -50,7 +51,7 @@ def flow(request):
         def recorded(key, nonce, block, out, **options):
             draw(key, nonce, block, out, **options)
             blocks = range(block, block + -(-out.size // 2))
-            draws[role(), key].extend((nonce, each) for each in blocks)
+            draws[role(), roots.get(key, key)].extend((nonce, each, key) for each in blocks)
             if (name := threading.current_thread().name).startswith("tacita dealing"):
                 dealing.add(name)
                 time.sleep(0.002)  # so that others of the pool have something to do
@@ -64,7 +65,15 @@ def flow(request):
 
         return recorded
 
+    def binding(bind):
+        def recorded(stream_key, told):
+            bind(stream_key, told)
+            roots[stream_key._key] = stream_key._root
+
+        return recorded
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StreamKey, "bind", binding(StreamKey.bind))
         for name in ("aes_ctr", "aes_ctr_add", "aes_ctr_xor"):
             patch.setattr(kernels, name, recording(getattr(kernels, name)))
         for kind in (Mask, BitMask):
