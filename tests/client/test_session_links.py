@@ -118,8 +118,8 @@ def test_operations_compare_as_costs_least_over_that_network(daemons, finding, l
         shared = values.fix_precision().share(alice, bob, crypto_provider=dana, protocol="auto")
         session = session_for((alice, bob), dana, protocol="auto")
         ways = []
-        chosen = session.chosen
-        session.chosen = lambda each: ways.append(way_of(chosen(each))) or chosen(each)
+        choose = session.choose
+        session.choose = lambda each: ways.append(way_of(choose(each))) or choose(each)
         result = shared.relu().get().float_precision()
     assert torch.equal(result, values.relu())
     assert {each for each in ways if each is not None} == {way}

@@ -91,7 +91,7 @@ class Session:
         self.dealer = dealer
         self.protocol = protocol
         self.link = link
-        self.chosen = chooser(protocol, len(self.holders), link)
+        self.choose = chooser(protocol, len(self.holders), link)
         self.checked = checked
         self._limit = limit
         self._ids = count()
@@ -133,7 +133,7 @@ class Session:
         """Handles know; nothing is kept of wires here."""
 
     def emit(self, instruction: Instruction) -> None:
-        chosen = self.chosen(instruction)
+        chosen = self.choose(instruction)
         with self._lock:
             self._hold(chosen)
 

@@ -80,13 +80,12 @@ def measured(session: EmbeddedSession) -> AbstractContextManager[Traffic]:
 @contextmanager
 def measured_together(sessions: Callable[[], Iterable[EmbeddedSession]]) -> Iterator[Traffic]:
     """The same for several sessions, asked for at the beginning and at the end."""
-    before = {id(session): (session, counted(session)) for session in sessions()}
+    before = {session: counted(session) for session in sessions()}
     traffic = Traffic()
     try:
         yield traffic
     finally:
         for session in sessions():
-            _, earlier = before.get(id(session), (None, Traffic()))
-            difference = counted(session) - earlier
+            difference = counted(session) - before.get(session, Traffic())
             for name in traffic.__dataclass_fields__:
                 setattr(traffic, name, getattr(traffic, name) + getattr(difference, name))

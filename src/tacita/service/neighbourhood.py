@@ -48,9 +48,9 @@ class Neighbourhood:
 
     def _found(self, names: Iterable[str], age: float, limit: float) -> Found:
         names = [name for name in names if self._around.neighbours.connected(name)]
-        kept = {name: self._kept_of(name, age) for name in names}
-        if all(found is not None for found in kept.values()):
-            return {name: found for name, found in kept.items() if found is not None}
+        kept = {name: found for name in names if (found := self._kept_of(name, age)) is not None}
+        if len(kept) == len(names):
+            return kept
         if not self._measuring.acquire(timeout=limit):
             raise Busy("the links are being measured for somebody else; ask again in a moment")
         try:

@@ -283,7 +283,7 @@ class Model:
         if protocol is not None:
             model = self.compared_by(protocol, network=session.link, parties=parties, ways=AHEAD)
         elif not self.chosen:
-            chosen = [session.chosen(each) for each in self.program.instructions]
+            chosen = [session.choose(each) for each in self.program.instructions]
             model = self._compared(with_instructions(self.program, chosen), chosen=False)
         else:
             self._require_pair(parties)
